@@ -1,0 +1,9 @@
+"""The built-in modalities: a catalogue of lazy names, read through the entry point `unitok.modalities`."""
+
+CATALOG = {
+    "image.titok": f"{__name__}.image.titok:TiTok",
+    "molecule.selfies": f"{__name__}.molecule.selfies:Selfies",
+    "pointcloud.any2point": f"{__name__}.pointcloud.any2point:Any2Point",
+    "text.bytes": f"{__name__}.text.raw:Bytes",
+    "text.pieces": f"{__name__}.text.pieces:Pieces",
+}

@@ -1,0 +1,352 @@
+"""The shared vocabulary: which ids belong to which block. Nothing else in unitok knows offsets.
+
+Layout: `[text at 0 | 256 reserved marks | block | block ...]`; every start is aligned to 64, the total to
+128. Text at 0 keeps a pretrained LLM's own ids valid. The marks are reserved up front, so that `extend`
+only appends and no id ever moves. Each block keeps the fingerprint of its tokenizer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unitok.modality import BadCodes, Codes, Modality, Side, Spec
+from unitok.segment import Mark, Segment
+
+RESERVED = 256
+ALIGN = 64
+PAD_TO = 128
+FORMAT = 1
+
+
+class VocabularyMismatch(ValueError):
+    """Ids made with one vocabulary or tokenizer meet another."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """Where one modality's ids lie: `[start, start + size)`, with the ids of its begin and end marks (-1: none)."""
+
+    name: str
+    start: int
+    size: int
+    begin: int
+    end: int
+    length: tuple[int, int | None]
+    parts: tuple[int, ...]
+    framed: bool
+    fingerprint: str
+    side: Mapping[str, Side] = field(default_factory=dict)
+
+    @property
+    def stride(self) -> int:
+        """Flat ids per position."""
+        return max(1, len(self.parts))
+
+    def differs(self, spec: Spec) -> str | None:
+        """What of `spec` does not fit this block, in words; None if it fits."""
+        if spec.fingerprint != self.fingerprint:
+            return f"fingerprint {spec.fingerprint!r} against the recorded {self.fingerprint!r}"
+        for name in ("size", "parts", "length", "framed"):
+            if getattr(spec, name) != getattr(self, name):
+                return f"{name} {getattr(spec, name)} against the recorded {getattr(self, name)}"
+        return None
+
+
+def _align(n: int, to: int) -> int:
+    return -(-n // to) * to
+
+
+class Vocabulary:
+    """An immutable layout of blocks and marks."""
+
+    MARKS = ("pad", "doc", "end", "system", "user", "assistant", "turn", "null")
+
+    def __init__(self, blocks: Iterable[Block], marks_start: int) -> None:
+        self.blocks: dict[str, Block] = {block.name: block for block in blocks}
+        self.kinds: tuple[str, ...] = ("mark", *self.blocks)
+        self.marks_start = marks_start
+        self.text = next((b.name for b in self.blocks.values() if not b.framed), None)
+        self._marks = {name: marks_start + i for i, name in enumerate(self.MARKS)}
+        for block in self.blocks.values():
+            if block.framed:
+                self._marks[block.name] = block.begin
+                self._marks["/" + block.name] = block.end
+        self._mark_names = {i: name for name, i in self._marks.items()}
+        used = max([marks_start + RESERVED, *(b.start + b.size for b in self.blocks.values())])
+        self._size = _align(used, PAD_TO)
+        self._kind = self._kind_table()
+
+    @classmethod
+    def build(cls, modalities: Mapping[str, Modality | Spec]) -> Vocabulary:
+        """Lay out the blocks in the given order, the unframed one (text) first of all."""
+        specs = [_spec(name, modality) for name, modality in modalities.items()]
+        text = [spec for spec in specs if not spec.framed]
+        if len(text) > 1:
+            raise ValueError(f"{', '.join(s.name for s in text)} are all unframed: only one block may be")
+        blocks = []
+        if text:
+            blocks.append(_block(text[0], start=0, begin=-1))
+        marks_start = _align(text[0].size if text else 0, ALIGN)
+        bare = cls(blocks, marks_start)
+        return bare._append(spec for spec in specs if spec.framed)
+
+    def extend(self, modalities: Mapping[str, Modality | Spec]) -> Vocabulary:
+        """A vocabulary with further blocks after the present ones; no existing id moves."""
+        specs = [_spec(name, modality) for name, modality in modalities.items()]
+        for spec in specs:
+            if not spec.framed:
+                raise ValueError(f"{spec.name!r} is unframed: text lies at 0 and can only be there from the start")
+            if spec.name in self.blocks:
+                raise ValueError(f"block {spec.name!r} exists already: choose another name")
+        return self._append(specs)
+
+    def _append(self, specs: Iterable[Spec]) -> Vocabulary:
+        blocks = list(self.blocks.values())
+        end = max([self.marks_start + RESERVED, *(b.start + b.size for b in blocks)])
+        framed = sum(b.framed for b in blocks)
+        for spec in specs:
+            begin = self.marks_start + len(self.MARKS) + 2 * framed
+            if begin + 2 > self.marks_start + RESERVED:
+                raise ValueError(f"no marks left for block {spec.name!r}: {RESERVED} are reserved")
+            blocks.append(_block(spec, start=_align(end, ALIGN), begin=begin))
+            end = blocks[-1].start + spec.size
+            framed += 1
+        return Vocabulary(blocks, self.marks_start)
+
+    def __len__(self) -> int:
+        """Number of ids, padding included."""
+        return self._size
+
+    def mark(self, name: str) -> int:
+        """The id of a mark: one of MARKS, "image" (begin) or "/image" (end)."""
+        if name not in self._marks:
+            raise KeyError(f"no mark is called {name!r}: there are {', '.join(self._marks)}")
+        return self._marks[name]
+
+    def block(self, name: str) -> Block:
+        """The block called `name`."""
+        if name not in self.blocks:
+            raise KeyError(f"no block is called {name!r}: there are {', '.join(self.blocks)}")
+        return self.blocks[name]
+
+    @property
+    def channels(self) -> dict[str, Side]:
+        """All companion channels, "<block>_<channel>"."""
+        return {f"{b.name}_{name}": side for b in self.blocks.values() for name, side in b.side.items()}
+
+    # ---------------------------------------------------------------- codes in and out
+
+    def flat(self, name: str, codes: Codes) -> Tensor:
+        """Flat local ids, int64 [n] or [n * k]: the parts of a position one after another, each in its own range.
+
+        Raises:
+            BadCodes: wrong shape, an id out of range, or a length the block does not have.
+        """
+        block = self.block(name)
+        ids = codes.ids.long()
+        wanted = 2 if block.parts else 1
+        if ids.ndim != wanted or (block.parts and ids.shape[1] != len(block.parts)):
+            shape = f"[n, {len(block.parts)}]" if block.parts else "[n]"
+            raise BadCodes(f"{name} codes have shape {list(ids.shape)}: they must be {shape}")
+        limits = torch.tensor(block.parts or (block.size,))
+        wrong = (ids < 0) | (ids >= limits if block.parts else ids >= block.size)
+        if wrong.any():
+            raise BadCodes(f"{name} code {int(ids[wrong][0])} is out of range: 0 <= code < {limits.tolist()}")
+        self._check_length(block, len(codes))
+        if not block.parts:
+            return ids
+        offsets = torch.tensor([sum(block.parts[:j]) for j in range(len(block.parts))])
+        return (ids + offsets).reshape(-1)
+
+    def unflat(self, name: str, flat: Tensor) -> Codes:
+        """The inverse of `flat`.
+
+        Raises:
+            BadCodes: cut inside a position, a part in another part's range, or a wrong length.
+        """
+        block = self.block(name)
+        flat = flat.long()
+        if len(flat) % block.stride:
+            raise BadCodes(f"{name} body has {len(flat)} ids: a position takes {block.stride}, so one is cut")
+        ids = flat
+        if block.parts:
+            offsets = torch.tensor([sum(block.parts[:j]) for j in range(len(block.parts))])
+            ids = flat.reshape(-1, block.stride) - offsets
+        codes = Codes(ids)
+        self.flat(name, codes)
+        return codes
+
+    @staticmethod
+    def _check_length(block: Block, n: int) -> None:
+        lo, hi = block.length
+        if block.framed and (n < lo or (hi is not None and n > hi)):
+            rule = f"exactly {lo}" if lo == hi else f"at least {lo}" if hi is None else f"{lo} to {hi}"
+            raise BadCodes(f"{block.name} body has {n} positions: it must have {rule}")
+
+    def frame(self, name: str, codes: Codes) -> Tensor:
+        """Shared ids int64 [L] of one item: begin mark, ids, end mark; text has no marks."""
+        block = self.block(name)
+        body = self.flat(name, codes) + block.start
+        if not block.framed:
+            return body
+        return torch.cat([torch.tensor([block.begin]), body, torch.tensor([block.end])])
+
+    def parse(self, ids: Tensor | Iterable[int]) -> list[Segment | Mark]:
+        """Segments and marks of a stream of shared ids; the inverse of framing, neighbouring text joined.
+
+        Raises:
+            BadCodes: an id that is no code and no mark, a truncated span, or a span that is malformed.
+        """
+        stream = [int(i) for i in ids]
+        kinds = self.kind_of(np.asarray(stream, dtype=np.int64)) if stream else np.zeros(0, np.uint8)
+        out: list[Segment | Mark] = []
+        at = 0
+        while at < len(stream):
+            name = self._mark_names.get(stream[at])
+            stop = at + 1
+            if name is not None and name not in self.blocks:
+                if name.startswith("/"):
+                    raise BadCodes(f"position {at}: <{name}> closes a span that was never opened")
+                out.append(Mark(name))
+            elif name is not None:
+                stop = self._close(stream, at, self.blocks[name])
+                body = torch.tensor(stream[at + 1 : stop - 1], dtype=torch.int64) - self.blocks[name].start
+                out.append(Segment(name, self.unflat(name, body)))
+            elif self.text is not None and self.kinds[kinds[at]] == self.text:
+                while stop < len(stream) and kinds[stop] == kinds[at]:
+                    stop += 1
+                out.append(Segment(self.text, Codes(torch.tensor(stream[at:stop], dtype=torch.int64))))
+            else:
+                raise BadCodes(f"position {at}: id {stream[at]} stands outside a span or belongs to no block")
+            at = stop
+        return out
+
+    def _close(self, stream: list[int], at: int, block: Block) -> int:
+        stop = at + 1
+        while stop < len(stream) and block.start <= stream[stop] < block.start + block.size:
+            stop += 1
+        if stop == len(stream):
+            raise BadCodes(f"position {at}: the {block.name} span is truncated: its end mark is missing")
+        if stream[stop] != block.end:
+            raise BadCodes(f"position {stop}: id {stream[stop]} inside a {block.name} span is not one of its codes")
+        return stop + 1
+
+    def _kind_table(self) -> np.ndarray[Any, np.dtype[np.uint8]]:
+        table = np.full(self._size, 255, dtype=np.uint8)
+        table[list(self._marks.values())] = 0
+        for i, block in enumerate(self.blocks.values()):
+            table[block.start : block.start + block.size] = i + 1
+        return table
+
+    def kind_of(self, ids: Tensor | np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.uint8]]:
+        """uint8 of the same shape: 0 for marks, i + 1 for the i-th block, 255 for ids that mean nothing."""
+        ids = np.asarray(ids)
+        if ids.size and (ids.min() < 0 or ids.max() >= self._size):
+            wrong = ids.min() if ids.min() < 0 else ids.max()
+            raise BadCodes(f"id {int(wrong)} is outside the vocabulary of {self._size} ids")
+        kinds: np.ndarray[Any, np.dtype[np.uint8]] = self._kind[ids]
+        return kinds
+
+    # ---------------------------------------------------------------- on disk
+
+    def to_json(self) -> dict[str, Any]:
+        """The layout as plain data, as `unitok.json` holds it."""
+        return {
+            "format": FORMAT,
+            "size": self._size,
+            "marks": self._marks,
+            "marks_start": self.marks_start,
+            "blocks": [asdict(block) for block in self.blocks.values()],
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Vocabulary:
+        """The inverse of `to_json`."""
+        if data.get("format") != FORMAT:
+            raise ValueError(f"vocabulary format {data.get('format')!r} is not {FORMAT}: made by another version")
+        blocks = [
+            Block(
+                **{
+                    **block,
+                    "length": tuple(block["length"]),
+                    "parts": tuple(block["parts"]),
+                    "side": {name: Side(**side) for name, side in block["side"].items()},
+                }
+            )
+            for block in data["blocks"]
+        ]
+        return cls(blocks, data["marks_start"])
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the whole layout, the tokenizers' fingerprints included."""
+        canonical = json.dumps(self.to_json(), sort_keys=True)
+        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+    def save(self, path: str | Path) -> None:
+        """Write `unitok.json` (into the folder, if `path` is one)."""
+        path = Path(path)
+        path = path / "unitok.json" if path.is_dir() else path
+        path.write_text(json.dumps({**self.to_json(), "fingerprint": self.fingerprint}, indent=1) + "\n")
+
+    @classmethod
+    def load(cls, path: str | Path) -> Vocabulary:
+        """Read what `save` wrote."""
+        path = Path(path)
+        path = path / "unitok.json" if path.is_dir() else path
+        return cls.from_json(json.loads(path.read_text()))
+
+    def check(self, modalities: Mapping[str, Modality | Spec]) -> None:
+        """Raise VocabularyMismatch, naming both fingerprints, unless every block has its own tokenizer here."""
+        for name, block in self.blocks.items():
+            if name not in modalities:
+                raise VocabularyMismatch(f"block {name!r} has no modality: create it before using this vocabulary")
+            difference = block.differs(_spec(name, modalities[name]))
+            if difference:
+                raise VocabularyMismatch(
+                    f"block {name!r} was made by another tokenizer: {difference}; use the tokenizer it was made "
+                    "with, or build the data anew"
+                )
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Vocabulary) and self.to_json() == other.to_json()
+
+    def __hash__(self) -> int:
+        return hash(self.fingerprint)
+
+    def __repr__(self) -> str:
+        blocks = ", ".join(f"{b.name} [{b.start}, {b.start + b.size})" for b in self.blocks.values())
+        return f"Vocabulary({self._size} ids: {blocks})"
+
+
+def _spec(name: str, modality: Modality | Spec) -> Spec:
+    spec = modality if isinstance(modality, Spec) else modality.spec
+    if spec.name != name:
+        raise ValueError(f"a modality of block {spec.name!r} stands under the name {name!r}: use {spec.name!r}")
+    if name in Vocabulary.MARKS or name == "mark":
+        raise ValueError(f"block {name!r} has the name of a mark: choose another")
+    return spec
+
+
+def _block(spec: Spec, start: int, begin: int) -> Block:
+    return Block(
+        name=spec.name,
+        start=start,
+        size=spec.size,
+        begin=begin,
+        end=begin + 1 if begin >= 0 else -1,
+        length=spec.length,
+        parts=spec.parts,
+        framed=spec.framed,
+        fingerprint=spec.fingerprint,
+        side=dict(spec.side),
+    )
