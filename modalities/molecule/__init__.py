@@ -1,0 +1,1 @@
+"""Molecules: SELFIES symbols over RDKit structures."""

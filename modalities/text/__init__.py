@@ -1,0 +1,1 @@
+"""Text: raw UTF-8 bytes without dependencies, and sentencepiece pieces."""
