@@ -1,0 +1,1 @@
+"""Parts that several tokenizers share: blocks, quantizers, usage figures, weight files, training."""
