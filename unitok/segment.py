@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -25,3 +26,14 @@ class Segment:
     def __post_init__(self) -> None:
         if self.weight < 0:
             raise ValueError(f"segment {self.name!r} has weight {self.weight}: a loss weight is at least 0")
+
+
+def same(a: Sequence[Segment | Mark], b: Sequence[Segment | Mark]) -> bool:
+    """Whether two streams hold the same marks and the same codes in the same order."""
+    return len(a) == len(b) and all(_alike(x, y) for x, y in zip(a, b, strict=True))
+
+
+def _alike(x: Segment | Mark, y: Segment | Mark) -> bool:
+    if isinstance(x, Mark) or isinstance(y, Mark):
+        return x == y
+    return x.name == y.name and x.codes.ids.equal(y.codes.ids)

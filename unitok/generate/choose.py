@@ -1,0 +1,89 @@
+"""From logits to one id per row: mask -> temperature -> top-k -> top-p -> one uniform number.
+
+Guidance comes before, on raw logits. The id is drawn by inverting the cumulative distribution at a
+uniform number that belongs to the row and the step alone, so that what a row becomes does not depend on
+the rows beside it. Nucleus sampling: Holtzman et al. 2020, arXiv:1904.09751.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+class Choice(NamedTuple):
+    """How ids are chosen. temperature 0 takes the likeliest; top_k 0 and top_p 1 are off."""
+
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+
+    def check(self) -> Choice:
+        """Itself, if every number is in its range.
+
+        Raises:
+            ValueError: names the number and its range.
+        """
+        if not 0 <= self.temperature < float("inf"):
+            raise ValueError(f"temperature is {self.temperature}: it must be finite and at least 0 (0 = likeliest)")
+        if self.top_k < 0:
+            raise ValueError(f"top_k is {self.top_k}: it must be at least 0 (0 = off)")
+        if not 0 < self.top_p <= 1:
+            raise ValueError(f"top_p is {self.top_p}: it must be over 0 and at most 1 (1 = off)")
+        return self
+
+
+def uniforms(seed: int | Sequence[int], rows: int, steps: int) -> Tensor:
+    """Uniform numbers in [0, 1), float64 [rows, steps]; a row's are a function of its seed alone.
+
+    One seed for all gives row i the stream (seed, i); a sequence gives each row the stream that its seed
+    gives a lone row. More steps only lengthen a stream.
+
+    Raises:
+        ValueError: not one seed per row.
+    """
+    keys = [(seed, i) for i in range(rows)] if isinstance(seed, int) else [(s, 0) for s in seed]
+    if len(keys) != rows:
+        raise ValueError(f"{len(keys)} seeds were given for {rows} rows: give one seed, or one per row")
+    streams = [np.random.Generator(np.random.Philox(key=[s % 2**64, i])).random(steps) for s, i in keys]
+    return torch.from_numpy(np.stack(streams)) if streams else torch.zeros(0, steps, dtype=torch.float64)
+
+
+def choose(logits: Tensor, legal: Tensor | None, uniform: Tensor, how: Choice) -> Tensor:
+    """One id per row.
+
+    Args:
+        logits: [B, V], finite.
+        legal: bool [B, V], at least one True per row; None = everything.
+        uniform: float64 [B] in [0, 1).
+        how: temperature, top-k, top-p.
+
+    Returns:
+        int64 [B], always legal.
+    """
+    if legal is not None:
+        logits = torch.where(legal, logits, float("-inf"))
+    if how.temperature == 0:
+        return logits.argmax(-1)
+    if how.temperature != 1:
+        logits = logits / how.temperature
+    ids = None
+    size = logits.shape[-1]
+    if how.top_p < 1 or 0 < how.top_k < size:
+        logits, ids = logits.topk(min(how.top_k or size, size), dim=-1)  # sorted, likeliest first
+    p = logits.softmax(-1)
+    if how.top_p < 1:
+        before = p.cumsum(-1) - p
+        p = torch.where(before < how.top_p, p, 0.0)
+    at = _invert(p, uniform)
+    return at if ids is None else ids.gather(1, at[:, None])[:, 0]
+
+
+def _invert(p: Tensor, uniform: Tensor) -> Tensor:
+    """The first index at which the cumulative sum of p passes `uniform` of the total: never one with p 0."""
+    total = p.cumsum(-1, dtype=torch.float64)
+    return torch.searchsorted(total, uniform[:, None] * total[:, -1:], right=True)[:, 0]

@@ -1,0 +1,310 @@
+"""Which ids may come next. One automaton, entered as a document or as an answer, batched over rows in any state.
+
+The grammar knows the order of things; what may stand inside a body is asked of the modality (`legal`,
+`shortest_end`). A **budget** goes with each row: a block opens only if it can still close, and the shortest
+way out is forced in time, so that every row sampled under the mask ends, parses and decodes.
+
+Each distinct set of legal ids is a row of one boolean table, built once; a step is a dictionary look-up
+per row and one gather.
+
+>>> states = grammar.start(batch=2, budget=64)
+>>> allowed = grammar.allowed(states)      # bool [2, V]
+>>> grammar.advance(states, ids)           # ids int64 [2], in place
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from unitok.modality import BadCodes, Legal, Modality
+from unitok.vocabulary import Block, Vocabulary
+
+UNBOUNDED = 1 << 40
+ROLES = ("system", "user", "assistant")
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A place between segments: may content stand here, which marks lead on, how many marks remain at the least."""
+
+    name: str
+    content: bool
+    tail: int
+    marks: Mapping[str, str] = field(default_factory=dict)
+
+
+def _phases() -> dict[str, Phase]:
+    turns = dict.fromkeys(ROLES, "turn")
+    phases = [
+        Phase("start", content=False, tail=2, marks={"doc": "head"}),
+        Phase("head", content=True, tail=1, marks={"end": "done", **turns}),
+        Phase("plain", content=True, tail=1, marks={"end": "done"}),
+        Phase("turn", content=True, tail=2, marks={"turn": "between"}),
+        Phase("between", content=False, tail=1, marks={"end": "done", **turns}),
+        Phase("answer", content=True, tail=1, marks={"turn": "done"}),
+        Phase("done", content=False, tail=0),
+    ]
+    return {phase.name: phase for phase in phases}
+
+
+PHASES = _phases()
+
+
+@dataclass(slots=True)
+class State:
+    """Where one row stands.
+
+    phase: name of the place between segments; block: the open block ("text" while in text), None between;
+    prefix: flat local ids of the open body; left: ids that may still come; count: ids that came.
+    """
+
+    phase: str
+    left: int
+    block: str | None = None
+    prefix: list[int] = field(default_factory=list)
+    count: int = 0
+
+    @property
+    def done(self) -> bool:
+        """Whether the row has ended."""
+        return self.phase == "done"
+
+
+class Grammar:
+    """What may follow, for one vocabulary. Build one with `Grammar.document` or `Grammar.answer`."""
+
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        modalities: Mapping[str, Modality],
+        entry: str,
+        produce: Collection[str] | None = None,
+        first: str | None = None,
+    ) -> None:
+        vocabulary.check(modalities)
+        unknown = (set(produce or ()) | {first} - {None}) - set(vocabulary.blocks)
+        if unknown:
+            raise ValueError(f"cannot produce {sorted(map(str, unknown))}: blocks are {', '.join(vocabulary.blocks)}")
+        self.vocabulary = vocabulary
+        self.modalities = {name: modalities[name] for name in vocabulary.blocks}
+        self.entry = entry
+        self.first = first
+        names = [n for n in vocabulary.blocks if produce is None or n in produce or n == first]
+        self.produce = frozenset(names)
+        self._framed = [vocabulary.blocks[n] for n in names if vocabulary.blocks[n].framed]
+        self._text = vocabulary.blocks[vocabulary.text] if vocabulary.text in self.produce else None
+        self._shortest = {b.name: max(1, self.modalities[b.name].shortest_end([])) for b in self._framed}
+        self._by_begin = {b.begin: b for b in self._framed}
+        self._mark_names = {vocabulary.mark(name): name for name in Vocabulary.MARKS}
+        self._slack = max([16, *self._shortest.values()]) + 16
+        self._rows: dict[object, int] = {}
+        self._table = torch.zeros(16, len(vocabulary), dtype=torch.bool)
+
+    @classmethod
+    def document(cls, vocabulary: Vocabulary, modalities: Mapping[str, Modality]) -> Grammar:
+        """Accepts every rendered document: `doc`, plain content or chat turns, `end`."""
+        return cls(vocabulary, modalities, "start")
+
+    @classmethod
+    def answer(
+        cls,
+        vocabulary: Vocabulary,
+        modalities: Mapping[str, Modality],
+        produce: Collection[str] | None = None,
+        first: str | None = None,
+        stop: str = "turn",
+    ) -> Grammar:
+        """What follows an `assistant` mark, or (stop="end") the beginning of a plain document.
+
+        Args:
+            vocabulary: the shared vocabulary.
+            modalities: the tokenizers of its blocks.
+            produce: blocks that may be written; None = all.
+            first: the block that the answer must begin with.
+            stop: the mark that ends it, "turn" or "end".
+        """
+        if stop not in ("turn", "end"):
+            raise ValueError(f"stop {stop!r} is no way to end an answer: use 'turn' or 'end'")
+        return cls(vocabulary, modalities, "answer" if stop == "turn" else "plain", produce, first)
+
+    # ---------------------------------------------------------------- stepping
+
+    def start(self, batch: int, budget: int | Sequence[int] = UNBOUNDED) -> list[State]:
+        """One state per row. `budget` counts the ids that may come, the closing marks included.
+
+        Raises:
+            ValueError: the budget is too small to end at all.
+        """
+        budgets = [budget] * batch if isinstance(budget, int) else list(budget)
+        need = PHASES[self.entry].tail
+        if self.first is not None:
+            framed = self.vocabulary.blocks[self.first].framed
+            need += self._shortest[self.first] + 2 if framed else 1
+        for left in budgets:
+            if left < need:
+                raise ValueError(f"a budget of {left} ids cannot hold an answer: it needs at least {need}")
+        return [State(self.entry, left) for left in budgets]
+
+    def allowed(self, states: Sequence[State]) -> Tensor:
+        """bool [B, V]: the ids that may come next; a row that is done allows `pad` alone."""
+        rows = self.rows(states)  # may grow the table
+        return self._table[rows]
+
+    def rows(self, states: Sequence[State]) -> Tensor:
+        """int64 [B]: each row's line of `table`."""
+        return torch.tensor([self._row(state) for state in states])
+
+    @property
+    def table(self) -> Tensor:
+        """bool [lines, V]: the distinct masks met so far; lines never change, more are added."""
+        return self._table
+
+    def advance(self, states: Sequence[State], ids: Tensor | Iterable[int]) -> None:
+        """Move every row on by one id, in place; rows that are done stay.
+
+        Raises:
+            BadCodes: an id that is not allowed.
+        """
+        for state, new in zip(states, [int(i) for i in ids], strict=True):
+            if not state.done:
+                self._step(state, new)
+
+    def accepts(self, ids: Tensor | Iterable[int]) -> bool:
+        """Whether the ids are one whole document or answer."""
+        state = State(self.entry, UNBOUNDED)
+        try:
+            for new in ids:
+                if state.done:
+                    return False
+                self._step(state, int(new))
+        except BadCodes:
+            return False
+        return state.done
+
+    def _step(self, state: State, new: int) -> None:
+        if not 0 <= new < len(self.vocabulary) or not self._table[self._row(state), new]:
+            where = f"inside {state.block}" if state.block else f"in phase {state.phase!r}"
+            raise BadCodes(f"id {new} at step {state.count} is not allowed {where}")
+        state.left -= 1
+        state.count += 1
+        open_block = self.vocabulary.blocks[state.block] if state.block else None
+        if open_block is not None and open_block.start <= new < open_block.start + open_block.size:
+            state.prefix.append(new - open_block.start)
+            return
+        state.block, state.prefix = None, []
+        if open_block is not None and new == open_block.end:
+            return
+        if new in self._by_begin:
+            state.block = self._by_begin[new].name
+        elif new in self._mark_names:
+            state.phase = PHASES[state.phase].marks[self._mark_names[new]]
+            return
+        else:
+            assert self._text is not None
+            state.block, state.prefix = self._text.name, [new - self._text.start]
+        if state.phase == "head":
+            state.phase = "plain"
+
+    # ---------------------------------------------------------------- masks
+
+    def _row(self, state: State) -> int:
+        """The line of the table with what `state` allows; built when first met."""
+        if state.done:
+            return self._line("done", [_one(self.vocabulary.mark("pad"))])
+        block = self.vocabulary.blocks[state.block] if state.block else None
+        if block is not None and block.framed:
+            return self._inside(state, block)
+        return self._between(state)
+
+    def _inside(self, state: State, block: Block) -> int:
+        legal, may_end = self._body(state, block, PHASES[state.phase].tail + 1)
+        key = (block.name, legal, may_end)
+        if key in self._rows:
+            return self._rows[key]
+        ranges = [range(r.start + block.start, r.stop + block.start) for r in legal]
+        return self._line(key, [*ranges, *([_one(block.end)] if may_end else [])])
+
+    def _body(self, state: State, block: Block, tail: int) -> tuple[tuple[range, ...], bool]:
+        """Legal local ranges within an open body, and whether it may end here; `tail` ids must fit after it."""
+        modality = self.modalities[block.name]
+        n, stride = len(state.prefix), block.stride
+        lo, hi = block.length
+        whole = n % stride == 0 and n >= lo * stride
+        legal = modality.legal(state.prefix)
+        if hi is not None and block.framed and n >= hi * stride:
+            legal = Legal((), legal.end)
+        ranges = self._affordable(state, modality, legal.ranges, tail)
+        may_end = legal.end and (whole or not block.framed)
+        if not ranges and not may_end:
+            raise BadCodes(
+                f"{block.name} has no way on after {n} codes: its legal() and shortest_end() contradict each other"
+            )
+        return ranges, may_end
+
+    def _affordable(
+        self, state: State, modality: Modality, ranges: tuple[range, ...], tail: int
+    ) -> tuple[range, ...]:
+        """Those of `ranges` after which the body and everything around it can still close."""
+        if state.left > self._slack + tail:
+            return ranges
+        left = state.left - 1 - tail
+        return tuple(r for r in ranges if len(r) and modality.shortest_end([*state.prefix, r.start]) <= left)
+
+    def _between(self, state: State) -> int:
+        phase = PHASES[state.phase]
+        forced = self.first is not None and state.count == 0
+        legal: tuple[range, ...] = ()
+        may_end = True
+        if self._text is not None and phase.content and (not forced or self.first == self._text.name):
+            legal, may_end = self._body(state, self._text, self._tail(phase))
+        tight = state.left <= self._slack + phase.tail
+        key = (phase.name, legal, may_end, forced, state.left if tight else None)
+        if key in self._rows:
+            return self._rows[key]
+        ranges = [range(r.start, r.stop) for r in legal]
+        if may_end:
+            ranges += self._openings(state, phase, forced)
+            if not forced:
+                ranges += self._marks(state, phase)
+        return self._line(key, ranges)
+
+    @staticmethod
+    def _tail(phase: Phase) -> int:
+        # Content after `doc` makes the document a plain one.
+        return PHASES["plain"].tail if phase.name == "head" else phase.tail
+
+    def _openings(self, state: State, phase: Phase, forced: bool) -> list[range]:
+        if not phase.content:
+            return []
+        left = state.left - 2 - self._tail(phase)
+        return [
+            _one(block.begin)
+            for block in self._framed
+            if (not forced or block.name == self.first) and self._shortest[block.name] <= left
+        ]
+
+    def _marks(self, state: State, phase: Phase) -> list[range]:
+        return [
+            _one(self.vocabulary.mark(name))
+            for name, after in phase.marks.items()
+            if PHASES[after].tail <= state.left - 1
+        ]
+
+    def _line(self, key: object, ranges: list[range]) -> int:
+        if key in self._rows:
+            return self._rows[key]
+        line = len(self._rows)
+        if line == len(self._table):
+            self._table = torch.cat([self._table, torch.zeros_like(self._table)])
+        for r in ranges:
+            self._table[line, r.start : r.stop] = True
+        self._rows[key] = line
+        return line
+
+
+def _one(i: int) -> range:
+    return range(i, i + 1)

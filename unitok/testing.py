@@ -1,0 +1,127 @@
+"""`conforms`: what every modality must keep, ours and a stranger's. One line in a test suite.
+
+>>> conforms(MuLaw(), [torch.linspace(-1, 1, 101)])
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Sequence
+
+import torch
+
+from unitok.document import Document
+from unitok.grammar import Grammar
+from unitok.modality import Codes, Item, Modality
+from unitok.segment import Segment, same
+from unitok.vocabulary import Vocabulary
+
+
+class DoesNotConform(AssertionError):
+    """A modality breaks a law of the contract."""
+
+
+def conforms(
+    modality: Modality,
+    samples: Sequence[Item],
+    *,
+    exact: bool = False,
+    invariances: Sequence[Callable[[Item], Item]] = (),
+    rebuild: Callable[[], Modality] | None = None,
+) -> None:
+    """Check a modality against the contract on real items.
+
+    Args:
+        modality: the modality.
+        samples: at least one item, better three different ones.
+        exact: also demand `encode(decode(codes)) == codes`.
+        invariances: changes of an item that must not change its codes.
+        rebuild: builds the modality again; its fingerprint must be the same.
+
+    Raises:
+        DoesNotConform: names the law that is broken and the sample.
+    """
+    _demand(len(samples) > 0, "conforms() needs at least one sample")
+    codes = modality.encode(samples)
+    _demand(len(codes) == len(samples), f"encode gave {len(codes)} codes for {len(samples)} items")
+    vocabulary = Vocabulary.build({modality.spec.name: modality})
+    for i, one in enumerate(codes):
+        _shape(modality, one, i)
+        _laws_of_grammar(modality, vocabulary, one, i)
+    _determinism(modality, samples, codes)
+    _round_trip(modality, codes, exact)
+    for change in invariances:
+        changed = modality.encode([change(item) for item in samples])
+        for i, (a, b) in enumerate(zip(codes, changed, strict=True)):
+            _demand(_equal(a, b), f"sample {i}: the codes change under the declared invariance {change}")
+    copy = pickle.loads(pickle.dumps(modality))
+    _demand(_equal(copy.encode(samples[:1])[0], codes[0]), "a pickled copy encodes differently")
+    if rebuild is not None:
+        again = rebuild().spec.fingerprint
+        _demand(again == modality.spec.fingerprint, f"built again, the fingerprint is {again}")
+
+
+def _shape(modality: Modality, codes: Codes, i: int) -> None:
+    spec = modality.spec
+    _demand(codes.ids.dtype == torch.int64, f"sample {i}: ids are {codes.ids.dtype}, not int64")
+    _demand(set(codes.side) <= set(spec.side), f"sample {i}: channels {set(codes.side)} are not in the spec")
+    for name, values in codes.side.items():
+        shape, width = tuple(values.shape), spec.side[name].width
+        _demand(shape == (len(codes), width), f"sample {i}: channel {name} has shape {shape}, width {width}")
+
+
+def _laws_of_grammar(modality: Modality, vocabulary: Vocabulary, codes: Codes, i: int) -> None:
+    name = modality.spec.name
+    flat = vocabulary.flat(name, codes)  # checks range and length
+    document = Document.of(Segment(name, codes))
+    ids = document.render(vocabulary).ids
+    _demand(same(vocabulary.parse(ids), document.normal(vocabulary)), f"sample {i}: parse does not undo render")
+    accepted = Grammar.document(vocabulary, {name: modality}).accepts(ids)
+    _demand(accepted, f"sample {i}: the grammar refuses the encoded item: look at legal() and shortest_end()")
+    prefix: list[int] = []
+    for new in flat.tolist()[:64]:
+        legal = modality.legal(prefix)
+        for r in legal.ranges:
+            ends = {modality.shortest_end([*prefix, j]) for j in (r.start, r.stop - 1)}
+            _demand(len(ends) == 1, f"sample {i}: shortest_end differs within the range {r} after {prefix}")
+        _demand(any(new in r for r in legal.ranges), f"sample {i}: legal({prefix}) leaves out the code {new}")
+        prefix.append(new)
+    end = modality.legal(flat.tolist())
+    _demand(end.end, f"sample {i}: legal() does not let the whole body end")
+    _demand(modality.shortest_end(flat.tolist()) == 0, f"sample {i}: shortest_end of a whole body is not 0")
+
+
+def _determinism(modality: Modality, samples: Sequence[Item], codes: Sequence[Codes]) -> None:
+    for i, again in enumerate(modality.encode(samples)):
+        _demand(_equal(again, codes[i]), f"sample {i}: a second encode gives other codes")
+    for i, item in enumerate(samples):
+        alone = modality.encode([item])[0]
+        _demand(_equal(alone, codes[i]), f"sample {i}: alone it has other codes than in a batch")
+    backwards = modality.encode(list(reversed(samples)))
+    for i, again in enumerate(reversed(backwards)):
+        _demand(_equal(again, codes[i]), f"sample {i}: the order of the batch changes its codes")
+
+
+def _round_trip(modality: Modality, codes: Sequence[Codes], exact: bool) -> None:
+    items = modality.decode([Codes(one.ids) for one in codes])
+    _demand(len(items) == len(codes), f"decode gave {len(items)} items for {len(codes)} codes")
+    again = modality.encode(items)
+    for i, item in enumerate(items):
+        if exact:
+            _demand(again[i].ids.equal(codes[i].ids), f"sample {i}: encode(decode(codes)) gives other codes")
+        fidelity = modality.compare(item, modality.decode([Codes(codes[i].ids)])[0])
+        finite = all(value == value for value in fidelity.values())
+        _demand(finite, f"sample {i}: compare() of an item with itself gives {fidelity}")
+
+
+def _equal(a: Codes, b: Codes) -> bool:
+    return (
+        a.ids.equal(b.ids)
+        and a.side.keys() == b.side.keys()
+        and all(a.side[name].equal(b.side[name]) for name in a.side)
+    )
+
+
+def _demand(holds: bool, law: str) -> None:
+    if not holds:
+        raise DoesNotConform(law)

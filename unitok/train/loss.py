@@ -1,0 +1,87 @@
+"""The module that DeepSpeed trains: logits and loss inside one forward, in pieces.
+
+    loss, sums = LanguageModel(decoder, kinds=5)(tokens, targets, weight, kind, doc, pos, side)
+
+`loss` is a *sum* over supervised targets; the trainer divides it by the step's global weight. The head runs
+here because ZeRO-3 gathers its weight only within the engine's forward. Logits exist for `chunk` positions
+at a time and are computed again in the backward pass, so [B, T, V] never exists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import cast
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from unitok.model.decoder import Decoder
+
+
+class LanguageModel(nn.Module):
+    """Next-token loss of a decoder.
+
+    Args:
+        decoder: the network.
+        kinds: how many kinds of target there are (marks, then the vocabulary's blocks).
+        z_loss: weight of the squared log-partition (Chowdhery et al., "PaLM", 2022), on the same targets.
+        chunk: positions whose logits exist at once.
+    """
+
+    def __init__(self, decoder: Decoder, kinds: int, z_loss: float = 0.0, chunk: int = 2048) -> None:
+        super().__init__()
+        self.decoder = decoder
+        self.kinds = kinds
+        self.z_loss = z_loss
+        self.chunk = chunk
+
+    def forward(
+        self,
+        tokens: Tensor,
+        targets: Tensor,
+        weight: Tensor,
+        kind: Tensor,
+        doc: Tensor,
+        pos: Tensor,
+        side: Mapping[str, Tensor],
+    ) -> tuple[Tensor, Tensor]:
+        """The loss of a batch of rows; the arguments are the fields of a `Row`, in its order.
+
+        Args:
+            tokens: int64 [B, T].
+            targets: int64 [B, T], -1 = none.
+            weight: float32 [B, T], of each target.
+            kind: uint8 [B, T], of each target.
+            doc: int [B, T], -1 = pad.
+            pos: int64 [B, T].
+            side: {channel: [B, T, width]}.
+
+        Returns:
+            The summed loss (z-loss included), a scalar that carries gradient; and [2, kinds] without it:
+            per kind the weighted sum of nats (z-loss apart) and the sum of weights.
+        """
+        hidden = rearrange(self.decoder(tokens, doc, pos, side), "b t d -> (b t) d")
+        weight = torch.where(targets >= 0, weight, 0.0).flatten()
+        picked = weight.nonzero().squeeze(1)  # [m], what is supervised
+        total = hidden.new_zeros((), dtype=torch.float32)
+        sums = hidden.new_zeros((2, self.kinds), dtype=torch.float32)
+        # As many pieces as the shape alone demands: under ZeRO-3 every rank must call the head equally often.
+        for piece in picked.tensor_split(-(-targets.numel() // self.chunk)):
+            nats, square = cast(
+                "tuple[Tensor, Tensor]",
+                checkpoint(self._piece, hidden[piece], targets.flatten()[piece], use_reentrant=False),
+            )
+            share = weight[piece]
+            total = total + (share * (nats + self.z_loss * square)).sum()
+            pair = torch.stack((share * nats.detach(), share))  # [2, m]
+            sums.index_add_(1, kind.flatten()[piece].long(), pair)
+        return total, sums
+
+    def _piece(self, hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Nats [m] of targets [m] after hidden states [m, D], and the squared log-partitions [m]."""
+        logits = self.decoder.logits(hidden).float()  # [m, V]
+        partition = logits.logsumexp(dim=-1)
+        chosen = logits.gather(1, targets[:, None]).squeeze(1)
+        return partition - chosen, partition.square()
