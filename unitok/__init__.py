@@ -7,7 +7,6 @@ from unitok.registry import create, names, register
 from unitok.version import __version__
 from unitok.vocabulary import Vocabulary
 
-
 __all__ = [
     "BadCodes",
     "BadItem",

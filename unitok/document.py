@@ -163,7 +163,9 @@ class Document:
             if shorter.turns[-1].role == "assistant" and len(shorter.render(vocabulary).ids) <= limit:
                 return shorter
         size = len(self.render(vocabulary).ids)
-        raise TooLong(f"a chat of {size} ids has no first exchange within {limit}: raise seq_len or shorten it")
+        raise TooLong(
+            f"a chat of {size} ids has no first exchange within {limit}: raise seq_len or shorten it"
+        )
 
     def _split(
         self, vocabulary: Vocabulary, modalities: Mapping[str, Modality], limit: int

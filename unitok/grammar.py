@@ -88,7 +88,9 @@ class Grammar:
         vocabulary.check(modalities)
         unknown = (set(produce or ()) | {first} - {None}) - set(vocabulary.blocks)
         if unknown:
-            raise ValueError(f"cannot produce {sorted(map(str, unknown))}: blocks are {', '.join(vocabulary.blocks)}")
+            raise ValueError(
+                f"cannot produce {sorted(map(str, unknown))}: blocks are {', '.join(vocabulary.blocks)}"
+            )
         self.vocabulary = vocabulary
         self.modalities = {name: modalities[name] for name in vocabulary.blocks}
         self.entry = entry
@@ -238,7 +240,7 @@ class Grammar:
         if hi is not None and block.framed and n >= hi * stride:
             legal = Legal((), legal.end)
         ranges = self._affordable(state, modality, legal.ranges, tail)
-        may_end = legal.end and (whole or not block.framed)
+        may_end = legal.end and whole if block.framed else legal.end or n == 0
         if not ranges and not may_end:
             raise BadCodes(
                 f"{block.name} has no way on after {n} codes: its legal() and shortest_end() contradict each other"

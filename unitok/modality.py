@@ -146,7 +146,10 @@ class Modality(ABC):
         """
 
     def legal(self, prefix: Sequence[int]) -> Legal:
-        """What may follow the flat local ids `prefix` within a body (lengths are the grammar's business)."""
+        """What may follow the flat local ids `prefix` within a body (lengths are the grammar's business).
+
+        Within one range every id leaves the same `shortest_end`; split a range where it does not.
+        """
         if not self.spec.parts:
             return Legal((range(self.spec.size),))
         part = len(prefix) % len(self.spec.parts)

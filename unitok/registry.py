@@ -106,7 +106,7 @@ class Registry:
             ) from error
         return found
 
-    def create(self, name: str, **options: Any) -> Modality:
+    def create(self, name: str, /, **options: Any) -> Modality:
         """Build the modality called `name`.
 
         Raises:
@@ -118,7 +118,11 @@ class Registry:
             for option in options:
                 if option not in parameters:
                     near = difflib.get_close_matches(option, parameters, n=1)
-                    hint = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(parameters) or 'none'}"
+                    hint = (
+                        f"did you mean {near[0]!r}?"
+                        if near
+                        else f"it takes {', '.join(parameters) or 'none'}"
+                    )
                     raise TypeError(f"modality {name!r} has no option {option!r}: {hint}")
         return cls(**options)
 

@@ -75,7 +75,9 @@ def _laws_of_grammar(modality: Modality, vocabulary: Vocabulary, codes: Codes, i
     flat = vocabulary.flat(name, codes)  # checks range and length
     document = Document.of(Segment(name, codes))
     ids = document.render(vocabulary).ids
-    _demand(same(vocabulary.parse(ids), document.normal(vocabulary)), f"sample {i}: parse does not undo render")
+    _demand(
+        same(vocabulary.parse(ids), document.normal(vocabulary)), f"sample {i}: parse does not undo render"
+    )
     accepted = Grammar.document(vocabulary, {name: modality}).accepts(ids)
     _demand(accepted, f"sample {i}: the grammar refuses the encoded item: look at legal() and shortest_end()")
     prefix: list[int] = []

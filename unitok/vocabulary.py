@@ -104,7 +104,9 @@ class Vocabulary:
         specs = [_spec(name, modality) for name, modality in modalities.items()]
         for spec in specs:
             if not spec.framed:
-                raise ValueError(f"{spec.name!r} is unframed: text lies at 0 and can only be there from the start")
+                raise ValueError(
+                    f"{spec.name!r} is unframed: text lies at 0 and can only be there from the start"
+                )
             if spec.name in self.blocks:
                 raise ValueError(f"block {spec.name!r} exists already: choose another name")
         return self._append(specs)
@@ -208,6 +210,7 @@ class Vocabulary:
         """
         stream = [int(i) for i in ids]
         kinds = self.kind_of(np.asarray(stream, dtype=np.int64)) if stream else np.zeros(0, np.uint8)
+        text = self.kinds.index(self.text) if self.text is not None else -1
         out: list[Segment | Mark] = []
         at = 0
         while at < len(stream):
@@ -221,10 +224,10 @@ class Vocabulary:
                 stop = self._close(stream, at, self.blocks[name])
                 body = torch.tensor(stream[at + 1 : stop - 1], dtype=torch.int64) - self.blocks[name].start
                 out.append(Segment(name, self.unflat(name, body)))
-            elif self.text is not None and self.kinds[kinds[at]] == self.text:
+            elif kinds[at] == text:
                 while stop < len(stream) and kinds[stop] == kinds[at]:
                     stop += 1
-                out.append(Segment(self.text, Codes(torch.tensor(stream[at:stop], dtype=torch.int64))))
+                out.append(Segment(self.kinds[text], Codes(torch.tensor(stream[at:stop], dtype=torch.int64))))
             else:
                 raise BadCodes(f"position {at}: id {stream[at]} stands outside a span or belongs to no block")
             at = stop
@@ -237,7 +240,9 @@ class Vocabulary:
         if stop == len(stream):
             raise BadCodes(f"position {at}: the {block.name} span is truncated: its end mark is missing")
         if stream[stop] != block.end:
-            raise BadCodes(f"position {stop}: id {stream[stop]} inside a {block.name} span is not one of its codes")
+            raise BadCodes(
+                f"position {stop}: id {stream[stop]} inside a {block.name} span is not one of its codes"
+            )
         return stop + 1
 
     def _kind_table(self) -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -272,7 +277,9 @@ class Vocabulary:
     def from_json(cls, data: Mapping[str, Any]) -> Vocabulary:
         """The inverse of `to_json`."""
         if data.get("format") != FORMAT:
-            raise ValueError(f"vocabulary format {data.get('format')!r} is not {FORMAT}: made by another version")
+            raise ValueError(
+                f"vocabulary format {data.get('format')!r} is not {FORMAT}: made by another version"
+            )
         blocks = [
             Block(
                 **{
@@ -309,7 +316,9 @@ class Vocabulary:
         """Raise VocabularyMismatch, naming both fingerprints, unless every block has its own tokenizer here."""
         for name, block in self.blocks.items():
             if name not in modalities:
-                raise VocabularyMismatch(f"block {name!r} has no modality: create it before using this vocabulary")
+                raise VocabularyMismatch(
+                    f"block {name!r} has no modality: create it before using this vocabulary"
+                )
             difference = block.differs(_spec(name, modalities[name]))
             if difference:
                 raise VocabularyMismatch(
@@ -331,7 +340,9 @@ class Vocabulary:
 def _spec(name: str, modality: Modality | Spec) -> Spec:
     spec = modality if isinstance(modality, Spec) else modality.spec
     if spec.name != name:
-        raise ValueError(f"a modality of block {spec.name!r} stands under the name {name!r}: use {spec.name!r}")
+        raise ValueError(
+            f"a modality of block {spec.name!r} stands under the name {name!r}: use {spec.name!r}"
+        )
     if name in Vocabulary.MARKS or name == "mark":
         raise ValueError(f"block {name!r} has the name of a mark: choose another")
     return spec

@@ -1,0 +1,76 @@
+"""Small modalities that cover every kind of body: text, fixed, ranged, open, several parts, companions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from unitok import BadCodes, BadItem, Codes, Legal, Modality, Side, Spec
+
+
+class Letters(Modality):
+    """Text of 100 letters; letter 99 must be followed by letter 98 (as a cut UTF-8 character must go on)."""
+
+    def __init__(self, fingerprint: str = "letters") -> None:
+        self.spec = Spec("text", 100, (1, None), fingerprint, framed=False)
+
+    def encode(self, items: Sequence[Sequence[int]]) -> list[Codes]:
+        return [Codes(torch.tensor(item, dtype=torch.int64)) for item in items]
+
+    def decode(self, codes: Sequence[Codes]) -> list[list[int]]:
+        for one in codes:
+            if one.ids[-1] == 99:
+                raise BadCodes("cut after 99")
+        return [one.ids.tolist() for one in codes]
+
+    def legal(self, prefix: Sequence[int]) -> Legal:
+        if prefix and prefix[-1] == 99:
+            return Legal((range(98, 99),), end=False)
+        return Legal((range(99), range(99, 100)))
+
+    def shortest_end(self, prefix: Sequence[int]) -> int:
+        return int(not prefix or prefix[-1] == 99)
+
+
+class Plain(Modality):
+    """Integers as codes, with the length and parts that are asked for."""
+
+    def __init__(
+        self,
+        name: str,
+        size: int,
+        length: tuple[int, int | None],
+        parts: tuple[int, ...] = (),
+        side: dict[str, Side] | None = None,
+        fingerprint: str = "",
+    ) -> None:
+        self.spec = Spec(name, size, length, fingerprint or f"{name}-{size}", parts=parts, side=side or {})
+
+    def encode(self, items: Sequence[list[int] | list[list[int]]]) -> list[Codes]:
+        out = []
+        for i, item in enumerate(items):
+            if not len(item):
+                raise BadItem(i, "an empty list has no codes")
+            ids = torch.tensor(item, dtype=torch.int64)
+            side = {
+                name: torch.full((len(item), s.width), 1 if s.kind == "ids" else 0.5).to(
+                    torch.int64 if s.kind == "ids" else torch.float32
+                )
+                for name, s in self.spec.side.items()
+            }
+            out.append(Codes(ids, side))
+        return out
+
+    def decode(self, codes: Sequence[Codes]) -> list[list[int]]:
+        return [one.ids.tolist() for one in codes]
+
+
+def toys() -> dict[str, Modality]:
+    """One of each kind."""
+    return {
+        "text": Letters(),
+        "image": Plain("image", 20, (4, 4)),
+        "cloud": Plain("cloud", 12, (2, 5), parts=(8, 4)),
+        "molecule": Plain("molecule", 30, (1, None), side={"shell": Side("ids", width=2, size=7)}),
+    }

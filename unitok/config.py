@@ -1,0 +1,167 @@
+"""One TOML file is one run: strict, inheritable, overridable from the command line. No torch here.
+
+`base = "other.toml"` inherits (paths relative to the file); dotted overrides come last:
+`train.steps=20 model.depth=2`. An unknown key is an error that names the nearest known one. The resolved
+configuration is saved with the run.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from unitok.data.config import DataConfig
+from unitok.eval.config import ReportConfig
+from unitok.model.config import ModelSection
+from unitok.train.config import TrainConfig
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be used; one sentence says where and why."""
+
+
+class ModalityConfig(BaseModel):
+    """One block of the vocabulary: which modality, with which options."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    use: str = Field(description="registry name, as in `unitok.names()`")
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What is passed to the modality."""
+        return dict(self.model_extra or {})
+
+
+class RunConfig(BaseModel):
+    """A whole run. Every table is optional but the vocabulary and the data."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    run: str = Field(description="folder of the run: checkpoints, logs, report")
+    root: str = Field(".", description="folder that relative paths of the data start from; set when loading")
+    vocabulary: dict[str, ModalityConfig] = Field(description="block name -> modality, text first")
+    model: ModelSection = Field(default_factory=ModelSection)
+    data: DataConfig
+    train: TrainConfig = Field(default_factory=TrainConfig)
+    deepspeed: dict[str, Any] = Field(default_factory=dict, description="raw DeepSpeed keys, merged last")
+    report: ReportConfig | None = Field(None, description="what the report shows; absent: no report")
+
+
+def load(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
+    """Read a run's TOML file.
+
+    Args:
+        path: the file.
+        overrides: "dotted.key=value"; the value is TOML, or else a plain string.
+
+    Raises:
+        ConfigError: a missing file, broken TOML, an unknown key or a value of the wrong kind.
+    """
+    path = Path(path)
+    tree = _read(path, seen=())
+    tree.setdefault("root", str(path.resolve().parent))
+    for override in overrides:
+        _override(tree, override)
+    return parse(tree, where=str(path))
+
+
+def parse(tree: Mapping[str, Any], where: str = "configuration") -> RunConfig:
+    """Check a tree of plain values and make it a RunConfig."""
+    try:
+        return RunConfig.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError(f"{where}: {_explain(error)}") from None
+
+
+def dump(config: RunConfig) -> str:
+    """The resolved configuration as TOML; `load` reads it back."""
+    return tomli_w.dumps(config.model_dump(mode="json", exclude_none=True))
+
+
+def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
+    path = path.resolve()
+    if path in seen:
+        raise ConfigError(f"{path}: 'base' leads back to this file: break the circle")
+    try:
+        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        near = ", ".join(sorted(p.name for p in path.parent.glob("*.toml"))) if path.parent.is_dir() else ""
+        raise ConfigError(
+            f"{path}: there is no such file" + (f"; beside it are {near}" if near else "")
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from None
+    base = tree.pop("base", None)
+    return tree if base is None else _merge(_read(path.parent / base, (*seen, path)), tree)
+
+
+def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    out = dict(below)
+    for key, value in above.items():
+        old = out.get(key)
+        out[key] = _merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return out
+
+
+def _override(tree: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"override {override!r} has no value: write dotted.key=value, as in train.steps=20")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    *tables, last = key.split(".")
+    for table in tables:
+        tree = tree.setdefault(table, {})
+        if not isinstance(tree, dict):
+            raise ConfigError(f"override {override!r}: {table!r} is a value, not a table")
+    tree[last] = value
+
+
+def _explain(error: ValidationError) -> str:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    more = f" ({error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    if first["type"] == "extra_forbidden":
+        known = _fields(RunConfig, first["loc"][:-1])
+        near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known keys are {', '.join(known)}"
+        return f"unknown key {where!r}: {hint}{more}"
+    if first["type"] == "missing":
+        return f"the key {where!r} is missing{more}"
+    return f"{where} = {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}{more}"
+
+
+def _fields(model: type[BaseModel], loc: Sequence[int | str]) -> list[str]:
+    """Known keys of the table at `loc`."""
+    kind: Any = model
+    for part in loc:
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            if part not in kind.model_fields:
+                continue  # pydantic names the branch of a union here
+            kind = kind.model_fields[str(part)].annotation
+        else:
+            kind = _inner(kind)
+        kind = _model_in(kind) or kind
+    found = _model_in(kind)
+    return list(found.model_fields) if found else []
+
+
+def _inner(kind: Any) -> Any:
+    return get_args(kind)[-1] if get_args(kind) else kind
+
+
+def _model_in(kind: Any) -> type[BaseModel] | None:
+    """The pydantic model of `X` or `X | None`; None for containers, which a further key enters."""
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return kind
+    found = [a for a in get_args(kind) if isinstance(a, type) and issubclass(a, BaseModel)]
+    return found[0] if len(found) == 1 and type(None) in get_args(kind) else None
