@@ -12,7 +12,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from unitok.data.shuffle import Array, keyed
+from unitok.data.arrays import Array
+from unitok.data.shuffle import keyed
 
 GOLDEN = 0x9E3779B97F4A7C15  # 2**64 / golden ratio
 MODULUS = 1 << 64

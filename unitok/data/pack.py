@@ -1,7 +1,7 @@
 """Packing: documents into rows of T tokens, best fit, none cut.
 
 Documents longer than T / 3 are placed first, in decreasing order; the others follow in the order drawn. (Fully
-sorted best fit fills a little better and makes rows of one modality; see `facts` in docs/training.md.)
+sorted best fit fills a little better, but makes rows of one modality.)
 Free space is looked up in a bit mask of the capacities that occur, so a document costs O(T / 64).
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from unitok.data.shuffle import Array
+from unitok.data.arrays import Array
 
 
 def best_fit(lengths: Array, size: int) -> tuple[Array, int]:

@@ -8,11 +8,13 @@ Everything is vectorised, and keys may differ from element to element.
 from __future__ import annotations
 
 from math import isqrt
-from typing import Any
+
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+from unitok.data.arrays import Array
+
+
 ROUNDS = 6
 
 

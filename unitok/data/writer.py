@@ -1,0 +1,181 @@
+"""Writes a token store: columns stream into a folder aside, which gets its name only when it is complete.
+
+The layout is that of `unitok.data.store`. An error, a full disk or a kill leaves no half store behind under
+the final name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Self
+
+import numpy as np
+
+from unitok.data.arrays import Array
+from unitok.data.store import FORMAT, MANIFEST, Store
+from unitok.document import Rendered
+from unitok.vocabulary import Vocabulary
+
+
+class _Column:
+    """One column being written: appended to, hashed on the way."""
+
+    def __init__(self, path: Path, dtype: str, width: int = 0) -> None:
+        self.dtype = np.dtype(dtype).newbyteorder("<")
+        self.width = width
+        self.count = 0
+        self._file: BinaryIO = path.open("wb")
+        self._hash = hashlib.sha256()
+
+    def add(self, values: Array | list[int] | list[float]) -> None:
+        data = np.ascontiguousarray(values, self.dtype)
+        self.count += len(data)
+        raw = data.tobytes()
+        self._hash.update(raw)
+        self._file.write(raw)
+
+    def close(self) -> dict[str, Any]:
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        shape = [self.count, self.width] if self.width else [self.count]
+        return {"dtype": self.dtype.str, "shape": shape, "sha256": self._hash.hexdigest()}
+
+    def abandon(self) -> None:
+        self._file.close()
+
+
+class StoreWriter:
+    """Use as a context manager: `add` documents, then `finish`. Leaving without `finish` removes everything.
+
+    Args:
+        path: the final folder; an existing store there is replaced at the end, in one rename.
+        vocabulary: the vocabulary that the documents were rendered with.
+    """
+
+    def __init__(self, path: str | Path, vocabulary: Vocabulary) -> None:
+        self.path = Path(path)
+        self.vocabulary = vocabulary
+        self._aside = self.path.with_name(f"{self.path.name}.{os.getpid()}.tmp")
+        shutil.rmtree(self._aside, ignore_errors=True)
+        self._aside.mkdir(parents=True)
+        wide = "u4" if len(vocabulary) > 1 << 16 else "u2"
+        dtypes = {
+            "ids": wide, "doc": "u8", "doc_run": "u8", "run": "u8", "run_weight": "f4", "run_kind": "u1",
+            "run_null": "u1", "null_length": "u4", "supervised": "f8", "null_supervised": "f8", "key": "u1",
+            "key_doc": "u8",
+        }  # fmt: skip
+        self._columns = {name: self._column(name, dtype) for name, dtype in dtypes.items()}
+        for channel, side in vocabulary.channels.items():
+            self._columns[f"side.{channel}.at"] = self._column(f"side.{channel}.at", "u4")
+            value = self._column(f"side.{channel}.value", "i4" if side.kind == "ids" else "f4", side.width)
+            self._columns[f"side.{channel}.value"] = value
+            self._columns[f"side.{channel}.doc"] = self._column(f"side.{channel}.doc", "u8")
+        self.longest = 0
+
+    def _column(self, name: str, dtype: str, width: int = 0) -> _Column:
+        return _Column(self._aside / f"{name}.bin", dtype, width)
+
+    @property
+    def documents(self) -> int:
+        """Documents added so far."""
+        return self._columns["doc"].count
+
+    @property
+    def tokens(self) -> int:
+        """Tokens added so far."""
+        return self._columns["ids"].count
+
+    def add(self, rendered: Rendered, key: str) -> None:
+        """Append one document."""
+        ids, weight, kind, null = (t.numpy() for t in (rendered.ids, rendered.weight, rendered.kind, rendered.null))
+        c = self._columns
+        change = (np.diff(weight) != 0) | (np.diff(kind) != 0) | (np.diff(null) != 0)
+        first = np.concatenate([[0], np.flatnonzero(change) + 1])
+        c["doc"].add([self.tokens])
+        c["doc_run"].add([c["run"].count])
+        c["run"].add(first + self.tokens)
+        c["run_weight"].add(weight[first])
+        c["run_kind"].add(kind[first])
+        c["run_null"].add(null[first])
+        c["null_length"].add([int((~null).sum())])
+        c["supervised"].add([float(weight[1:].sum(dtype=np.float64))])
+        c["null_supervised"].add([float(weight[~null][1:].sum(dtype=np.float64))])
+        c["key_doc"].add([c["key"].count])
+        c["key"].add(np.frombuffer(key.encode(), np.uint8))
+        for channel in self.vocabulary.channels:
+            at = c[f"side.{channel}.at"]
+            c[f"side.{channel}.doc"].add([at.count])
+            if channel in rendered.side:
+                places, values = (t.numpy() for t in rendered.side[channel])
+                order = np.argsort(places, kind="stable")
+                at.add(places[order])
+                c[f"side.{channel}.value"].add(values[order].reshape(len(order), -1))
+        c["ids"].add(ids)
+        self.longest = max(self.longest, len(ids))
+
+    def finish(self, **about: Any) -> Store:
+        """Complete the store and give it its name.
+
+        Args:
+            about: plain data kept in the manifest under "about".
+        """
+        c = self._columns
+        counts = {"documents": self.documents, "tokens": self.tokens, "longest": self.longest}
+        for name in [name for name in c if name == "doc" or name.endswith(".doc")]:
+            c[name].add([self.tokens if name == "doc" else c[name[:-4] + ".at"].count])
+        c["doc_run"].add([c["run"].count])
+        c["key_doc"].add([c["key"].count])
+        c["run"].add([self.tokens])
+        manifest = {
+            "format": FORMAT,
+            "vocabulary": self.vocabulary.fingerprint,
+            **counts,
+            "about": about,
+            "columns": {name: column.close() for name, column in c.items()},
+        }
+        self.vocabulary.save(self._aside / "unitok.json")
+        (self._aside / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
+        _replace(self._aside, self.path)
+        return Store.open(self.path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for column in self._columns.values():
+            _quiet(column)
+        shutil.rmtree(self._aside, ignore_errors=True)
+
+
+def _quiet(column: _Column) -> None:
+    """Close a column whose content no longer matters: on a full disk closing flushes and fails once more."""
+    try:
+        column.abandon()
+    except OSError:
+        return
+
+
+def _replace(aside: Path, path: Path) -> None:
+    """Give the finished folder its name; what stood there goes once the new one is in place."""
+    old = path.with_name(f"{path.name}.{os.getpid()}.old")
+    if path.exists():
+        path.rename(old)
+    aside.rename(path)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def write_store(path: str | Path, vocabulary: Vocabulary, documents: Mapping[str, Rendered]) -> Store:
+    """A store of rendered documents by key."""
+    with StoreWriter(path, vocabulary) as writer:
+        for key, rendered in documents.items():
+            writer.add(rendered, key)
+        return writer.finish()
