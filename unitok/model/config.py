@@ -59,9 +59,13 @@ class ModelConfig:
         if min(self.vocab_size, self.width, self.layers, self.heads, self.kv_heads, self.hidden) < 1:
             raise ValueError(f"{self}: every size of a decoder is at least 1")
         if self.heads % self.kv_heads:
-            raise ValueError(f"{self.heads} heads cannot share {self.kv_heads} kv_heads: choose a divisor of heads")
+            raise ValueError(
+                f"{self.heads} heads cannot share {self.kv_heads} kv_heads: choose a divisor of heads"
+            )
         if self.head_dim % 2:
-            raise ValueError(f"head_dim {self.head_dim} is odd: rotary embedding turns pairs, choose an even one")
+            raise ValueError(
+                f"head_dim {self.head_dim} is odd: rotary embedding turns pairs, choose an even one"
+            )
 
     @classmethod
     def preset(
@@ -112,7 +116,9 @@ class ModelSection(BaseModel):
     width: int | None = Field(None, ge=32, description="overrides 40 x depth")
     backend: Backend = Field("sdpa", description="attention: sdpa anywhere, flex on CUDA")
     recompute: bool = Field(False, description="trade time for memory: blocks run again in the backward pass")
-    pretrained: str | None = Field(None, description="a Hugging Face folder (Qwen3, Llama) whose sizes and weights are taken")
+    pretrained: str | None = Field(
+        None, description="a Hugging Face folder (Qwen3, Llama) whose sizes and weights are taken"
+    )
 
     def build(self, vocab_size: int, channels: Mapping[str, Side]) -> ModelConfig:
         """The sizes for a vocabulary of `vocab_size` ids with these side channels."""

@@ -33,7 +33,7 @@ class KeyValues(Protocol):
     """
 
     def mask(self, t: int) -> Tensor:
-        """Bool [B, 1, t, S]: what each of `t` new positions may look at, among the S that `append` returns."""
+        """Bool [B, 1, t, S]: which of the S positions that `append` returns each of `t` new ones sees."""
         ...
 
     def append(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
