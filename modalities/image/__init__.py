@@ -1,0 +1,1 @@
+"""Pictures: reading and writing files, and the tokenizer `image.titok`."""
