@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from toys import Letters, Plain, toys
+
+from unitok import Codes, Legal, Side
+from unitok.testing import DoesNotConform, conforms
+
+SAMPLES = {
+    "text": [[1, 2], [99, 98], [5]],
+    "image": [[0, 1, 2, 3], [19, 0, 0, 1]],
+    "cloud": [[[7, 3], [0, 0]], [[1, 2], [3, 3], [4, 0]]],
+    "molecule": [[1], [2, 3]],
+}
+
+
+@pytest.mark.parametrize("name", sorted(SAMPLES))
+def test_the_toys_conform(name):
+    modality = toys()[name]
+    conforms(modality, SAMPLES[name], exact=True, rebuild=lambda: toys()[name])
+
+
+class OutOfRange(Plain):
+    def encode(self, items):
+        return [Codes(torch.tensor([self.spec.size])) for _ in items]
+
+
+class Floats(Plain):
+    def encode(self, items):
+        return [Codes(torch.ones(1)) for _ in items]
+
+
+class Moody(Plain):
+    calls = 0
+
+    def encode(self, items):
+        self.calls += 1
+        return [Codes(torch.tensor([self.calls])) for _ in items]
+
+
+class LeansOnItsBatch(Plain):
+    def encode(self, items):
+        return [Codes(torch.tensor([len(items)])) for _ in items]
+
+
+class NeverEnds(Plain):
+    def legal(self, prefix):
+        return Legal((range(self.spec.size),), end=False)
+
+
+class TooNarrow(Plain):
+    def legal(self, prefix):
+        return Legal((range(1),), end=bool(prefix))
+
+
+class Uneven(Plain):
+    def shortest_end(self, prefix):
+        return int(bool(prefix) and prefix[-1] == 0 and len(prefix) == 1)
+
+
+class Lossy(Plain):
+    def decode(self, codes):
+        return [[0] for _ in codes]
+
+
+class Unsaid(Plain):
+    def encode(self, items):
+        return [Codes(torch.tensor([1]), {"secret": torch.ones(1, 1)}) for _ in items]
+
+
+@pytest.mark.parametrize(
+    ("broken", "law"),
+    [
+        (OutOfRange, "out of range"),
+        (Floats, "not int64"),
+        (Moody, "a second encode gives other codes"),
+        (LeansOnItsBatch, "alone it has other codes than in a batch"),
+        (NeverEnds, "has no way on|refuses the encoded item"),
+        (TooNarrow, "refuses the encoded item"),
+        (Uneven, "shortest_end differs within the range"),
+        (Lossy, "encode\\(decode\\(codes\\)\\) gives other codes"),
+        (Unsaid, "are not in the spec"),
+    ],
+)
+def test_each_broken_law_is_named(broken, law):
+    with pytest.raises((DoesNotConform, ValueError), match=law):
+        conforms(broken("image", 8, (1, 4)), [[1], [2, 5]], exact=True)
+
+
+def test_a_declared_invariance_is_checked():
+    conforms(Plain("image", 8, (1, 4)), [[1, 1]], invariances=[lambda item: list(reversed(item))])
+    with pytest.raises(DoesNotConform, match="declared invariance"):
+        conforms(Plain("image", 8, (1, 4)), [[1, 2]], invariances=[lambda item: list(reversed(item))])
+
+
+def test_a_fingerprint_that_changes_is_found():
+    with pytest.raises(DoesNotConform, match="built again, the fingerprint is b"):
+        conforms(Letters("a"), [[1]], rebuild=lambda: Letters("b"))
+
+
+def test_a_companion_of_a_wrong_width_is_found():
+    class Wide(Plain):
+        def encode(self, items):
+            return [Codes(torch.tensor([1]), {"shell": torch.ones(1, 3, dtype=torch.int64)}) for _ in items]
+
+    with pytest.raises(DoesNotConform, match="channel shell has shape"):
+        conforms(Wide("image", 8, (1, 4), side={"shell": Side("ids", width=2, size=4)}), [[1]])
