@@ -13,6 +13,7 @@ M companions of a channel, K bytes of keys:
     null_length       uint32 [D]            tokens of the null form
     supervised        float64 [D]           sum of the weights of all targets (the first token is none)
     null_supervised   float64 [D]           the same of the null form
+    form              uint16 [D]            the template that made the document, among "forms" of the manifest
     key, key_doc      uint8 [K], uint64 [D + 1]      document keys, UTF-8, end to end
     side.<channel>.at, .value, .doc         uint32 [M] position within the document, int32 | float32 [M, width],
                                             uint64 [D + 1] first companion of every document
@@ -139,9 +140,13 @@ class Store:
         return Vocabulary.load(self.path)
 
     def key(self, doc: int) -> str:
-        """The key of a document."""
+        """The key of the record that a document was made of."""
         at = self.columns["key_doc"]
         return bytes(self.columns["key"][int(at[doc]) : int(at[doc + 1])]).decode()
+
+    def form(self, doc: int) -> str:
+        """The template that made a document: "chat.0", "plain.1", "own" (the record's own form)."""
+        return str(self.manifest["forms"][int(self.columns["form"][doc])])
 
     def document(self, doc: int, null: bool = False) -> Rendered:
         """One document as it was rendered, or its null form."""

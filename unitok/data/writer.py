@@ -68,8 +68,8 @@ class StoreWriter:
         wide = "u4" if len(vocabulary) > 1 << 16 else "u2"
         dtypes = {
             "ids": wide, "doc": "u8", "doc_run": "u8", "run": "u8", "run_weight": "f4", "run_kind": "u1",
-            "run_null": "u1", "null_length": "u4", "supervised": "f8", "null_supervised": "f8", "key": "u1",
-            "key_doc": "u8",
+            "run_null": "u1", "null_length": "u4", "supervised": "f8", "null_supervised": "f8", "form": "u2",
+            "key": "u1", "key_doc": "u8",
         }  # fmt: skip
         self._columns = {name: self._column(name, dtype) for name, dtype in dtypes.items()}
         for channel, side in vocabulary.channels.items():
@@ -78,6 +78,7 @@ class StoreWriter:
             self._columns[f"side.{channel}.value"] = value
             self._columns[f"side.{channel}.doc"] = self._column(f"side.{channel}.doc", "u8")
         self.longest = 0
+        self._forms: dict[str, int] = {}
 
     def _column(self, name: str, dtype: str, width: int = 0) -> _Column:
         return _Column(self._aside / f"{name}.bin", dtype, width)
@@ -92,8 +93,14 @@ class StoreWriter:
         """Tokens added so far."""
         return self._columns["ids"].count
 
-    def add(self, rendered: Rendered, key: str) -> None:
-        """Append one document."""
+    def add(self, rendered: Rendered, key: str, form: str = "") -> None:
+        """Append one document.
+
+        Args:
+            rendered: its columns.
+            key: the record that it was made of; documents of one record share it.
+            form: the template that made it.
+        """
         ids, weight, kind, null = (t.numpy() for t in (rendered.ids, rendered.weight, rendered.kind, rendered.null))
         c = self._columns
         change = (np.diff(weight) != 0) | (np.diff(kind) != 0) | (np.diff(null) != 0)
@@ -107,6 +114,7 @@ class StoreWriter:
         c["null_length"].add([int((~null).sum())])
         c["supervised"].add([float(weight[1:].sum(dtype=np.float64))])
         c["null_supervised"].add([float(weight[~null][1:].sum(dtype=np.float64))])
+        c["form"].add([self._forms.setdefault(form, len(self._forms))])
         c["key_doc"].add([c["key"].count])
         c["key"].add(np.frombuffer(key.encode(), np.uint8))
         for channel in self.vocabulary.channels:
@@ -137,6 +145,7 @@ class StoreWriter:
             "format": FORMAT,
             "vocabulary": self.vocabulary.fingerprint,
             **counts,
+            "forms": list(self._forms),
             "about": about,
             "columns": {name: column.close() for name, column in c.items()},
         }

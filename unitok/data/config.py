@@ -1,0 +1,52 @@
+"""What a run's `[data]` table says: sources, their templates and how rows are made of them. No torch here."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Turns = dict[str, str] | list[dict[str, str]]
+"""A chat template: role -> text, in order; a list of such tables where a role speaks more than once."""
+
+
+class SourceConfig(BaseModel):
+    """One source of records. Docs: the names in braces in `chat` and `plain` are fields of a record."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    path: str = Field(description="file or folder, relative to the config file; the suffix tells the format")
+    weight: Annotated[float, Field(gt=0)] = Field(1.0, description="share of tokens, in any unit")
+    fields: dict[str, str] = Field(default_factory=dict, description="field of the record -> block")
+    chat: list[Turns] = Field(default_factory=list, description='chat templates: { user = "{image}What?", ... }')
+    plain: list[str] = Field(default_factory=list, description="templates without roles, loss everywhere")
+    variants: Annotated[int, Field(ge=1)] = Field(1, description="encodings of each item, if it has variants")
+    heldout: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0, description="share of records held out by a hash of their key, where records have no `split`"
+    )
+
+
+class DataConfig(BaseModel):
+    """All sources of a run and how they become rows."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    sources: dict[str, SourceConfig] = Field(description="name -> source")
+    seq_len: Annotated[int, Field(ge=8)] = Field(512, description="T, tokens per row")
+    max_tokens: Annotated[int, Field(ge=8)] | None = Field(
+        None, description="longest document; longer text goes on in further documents; absent: seq_len"
+    )
+    cache: str = Field("runs/cache", description="folder of the token stores, from the working directory")
+    seed: int = Field(0, description="order of the documents")
+    window: Annotated[int, Field(ge=1)] = Field(4096, description="documents that are packed together")
+    p_null: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.0, description="probability that a document loses its condition, for guidance"
+    )
+    workers: Annotated[int, Field(ge=0)] = Field(0, description="processes that fill rows; 0: none besides")
+    prefetch: Annotated[int, Field(ge=1)] = Field(2, description="blocks of rows each worker keeps ready")
+    errors: Literal["report", "stop"] = Field("report", description="what a bad record does")
+
+    @property
+    def longest(self) -> int:
+        """Most tokens that a document may have."""
+        return self.max_tokens or self.seq_len
