@@ -188,7 +188,8 @@ class Grammar:
         return state.done
 
     def _step(self, state: State, new: int) -> None:
-        if not 0 <= new < len(self.vocabulary) or not self._table[self._row(state), new]:
+        line = self._row(state)  # before the table is read: a new line may replace it
+        if not 0 <= new < len(self.vocabulary) or not self._table[line, new]:
             where = f"inside {state.block}" if state.block else f"in phase {state.phase!r}"
             raise BadCodes(f"id {new} at step {state.count} is not allowed {where}")
         state.left -= 1

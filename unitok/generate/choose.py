@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+COLDEST = 1e-3  # under it, dividing by the temperature loses what tells logits apart
+
 
 class Choice(NamedTuple):
     """How ids are chosen. temperature 0 takes the likeliest; top_k 0 and top_p 1 are off."""
@@ -28,8 +30,10 @@ class Choice(NamedTuple):
         Raises:
             ValueError: names the number and its range.
         """
-        if not 0 <= self.temperature < float("inf"):
-            raise ValueError(f"temperature is {self.temperature}: it must be finite and at least 0 (0 = likeliest)")
+        if self.temperature != 0 and not COLDEST <= self.temperature < float("inf"):
+            raise ValueError(
+                f"temperature is {self.temperature}: it must be finite and at least {COLDEST}, or 0 for the likeliest"
+            )
         if self.top_k < 0:
             raise ValueError(f"top_k is {self.top_k}: it must be at least 0 (0 = off)")
         if not 0 < self.top_p <= 1:
@@ -57,18 +61,23 @@ def choose(logits: Tensor, legal: Tensor | None, uniform: Tensor, how: Choice) -
     """One id per row.
 
     Args:
-        logits: [B, V], finite.
+        logits: [B, V].
         legal: bool [B, V], at least one True per row; None = everything.
         uniform: float64 [B] in [0, 1).
         how: temperature, top-k, top-p.
 
     Returns:
         int64 [B], always legal.
+
+    Raises:
+        ValueError: a legal logit is not finite.
     """
     if legal is not None:
         logits = torch.where(legal, logits, float("-inf"))
     if how.temperature == 0:
-        return logits.argmax(-1)
+        best, at = logits.max(-1)
+        _check(best.isfinite())
+        return at
     if how.temperature != 1:
         logits = logits / how.temperature
     ids = None
@@ -86,4 +95,13 @@ def choose(logits: Tensor, legal: Tensor | None, uniform: Tensor, how: Choice) -
 def _invert(p: Tensor, uniform: Tensor) -> Tensor:
     """The first index at which the cumulative sum of p passes `uniform` of the total: never one with p 0."""
     total = p.cumsum(-1, dtype=torch.float64)
-    return torch.searchsorted(total, uniform[:, None] * total[:, -1:], right=True)[:, 0]
+    last = total[:, -1:]
+    _check(last > 0)  # not so if a logit was NaN or infinite
+    return torch.searchsorted(total, uniform[:, None] * last, right=True)[:, 0]
+
+
+def _check(sound: Tensor) -> None:
+    if not sound.all():
+        raise ValueError(
+            "the model gave logits that are not finite: its weights are damaged or have diverged"
+        )

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from unitok import Document, Vocabulary
+from unitok.generate import Sampler
+from unitok.generate.batch import Batch
+from unitok.generate.guidance import check, guide, scales
+from unitok.model.decoder import Decoder
+
+SEEDS = st.integers(0, 2**31)
+
+
+def logits(seed: int) -> torch.Tensor:
+    return torch.randn(3, 2, 40, generator=torch.Generator().manual_seed(seed)) * 10
+
+
+@given(SEEDS)
+def test_scale_one_is_no_guidance_bit_for_bit(seed: int) -> None:
+    both = logits(seed)
+    assert torch.equal(guide(both, [1.0, 1.0, 1.0]), both[:, 0])
+    assert torch.equal(guide(both, [1.0, 3.0, 1.0])[[0, 2]], both[[0, 2], 0])
+
+
+@given(SEEDS, st.floats(0, 20))
+def test_identical_branches_give_either_bit_for_bit(seed: int, scale: float) -> None:
+    both = logits(seed)
+    both[:, 1] = both[:, 0]
+    assert torch.equal(guide(both, [scale] * 3), both[:, 0])
+
+
+@given(SEEDS, st.floats(0, 20))
+def test_formula_is_u_plus_s_times_the_difference(seed: int, scale: float) -> None:
+    both = logits(seed)
+    conditional, null = both.double().unbind(1)
+    expected = null + scale * (conditional - null)
+    torch.testing.assert_close(guide(both, [scale] * 3).double(), expected, atol=1e-3, rtol=1e-5)
+
+
+def test_scales_hold_inside_their_spans_alone() -> None:
+    assert scales({"image": 4.0}, ["image", "text", None, "cloud"]) == [4.0, 1.0, 1.0, 1.0]
+
+
+def test_bad_scales_are_refused() -> None:
+    with pytest.raises(ValueError, match="asked for 'imaeg'.*did you mean 'image'"):
+        check({"imaeg": 2.0}, ["text", "image"])
+    with pytest.raises(ValueError, match="guidance of 'image' is nan"):
+        check({"image": float("nan")}, ["text", "image"])
+
+
+@torch.no_grad()
+def test_the_two_branches_have_caches_of_their_own(
+    decoder: Decoder, vocabulary: Vocabulary, prompts: list[Document]
+) -> None:
+    """A paired row and its null row go on as each would alone."""
+    pairs = [[p.prompt(vocabulary), p.prompt(vocabulary).nulled()] for p in prompts[:3]]
+    ids = torch.tensor([70, 71, 72])
+    paired = Batch(decoder, pairs, 2, 0)
+    paired.step(ids)
+    for lane in range(2):
+        alone = Batch(decoder, [[pair[lane]] for pair in pairs], 2, 0)
+        alone.step(ids)
+        torch.testing.assert_close(paired.logits()[:, lane], alone.logits()[:, 0], atol=1e-5, rtol=0)
+
+
+def test_null_form_drops_the_condition_and_keeps_the_roles(
+    vocabulary: Vocabulary, prompts: list[Document]
+) -> None:
+    names = [vocabulary.parse(p.prompt(vocabulary).nulled().ids) for p in prompts[:2]]
+    assert [[part.name for part in parts] for parts in names] == [["doc", "user", "turn", "assistant"]] * 2
+
+
+def test_guidance_of_scale_one_gives_what_no_guidance_gives(
+    sampler: Sampler, prompts: list[Document]
+) -> None:
+    plain = ids_of(sampler, prompts)
+    assert ids_of(sampler, prompts, guidance={"image": 1.0, "text": 1.0}) == plain
+
+
+def test_a_null_that_equals_the_prompt_changes_nothing(sampler: Sampler, prompts: list[Document]) -> None:
+    plain = ids_of(sampler, prompts)
+    guidance = {"image": 6.0, "text": 3.0, "cloud": 2.0}
+    assert ids_of(sampler, prompts, guidance=guidance, nulls=prompts) == plain
+
+
+def test_guidance_changes_the_span_that_it_is_for_and_no_more(
+    sampler: Sampler, prompts: list[Document]
+) -> None:
+    prompt = prompts[:1] * 12
+    plain = sampler.generate(prompt, budget=60, first="image", temperature=0.7)
+    guided = sampler.generate(prompt, budget=60, first="image", temperature=0.7, guidance={"image": 8.0})
+    assert any(a[0].codes.ids.tolist() != b[0].codes.ids.tolist() for a, b in zip(plain, guided, strict=True))
+    texts = sampler.generate(prompt, budget=30, produce=["text"])
+    same = sampler.generate(prompt, budget=30, produce=["text"], guidance={"image": 8.0})
+    assert [flat(row) for row in texts] == [flat(row) for row in same]
+
+
+def test_guidance_of_bare_ids_needs_their_null_form(
+    sampler: Sampler, vocabulary: Vocabulary, prompts: list[Document]
+) -> None:
+    ids = prompts[0].prompt(vocabulary).ids
+    with pytest.raises(ValueError, match="guidance of bare ids needs `nulls`"):
+        sampler.generate([ids], guidance={"image": 2.0})
+    nulled = prompts[0].prompt(vocabulary).nulled().ids
+    given_ids = ids_of(sampler, [ids], guidance={"image": 2.0}, nulls=[nulled])
+    assert given_ids == ids_of(sampler, [prompts[0]], guidance={"image": 2.0})
+
+
+def flat(row: list) -> list:
+    return [(part.name, part.codes.ids.tolist() if hasattr(part, "codes") else None) for part in row]
+
+
+def ids_of(sampler: Sampler, prompts: list, **options) -> list:
+    return [flat(row) for row in sampler.generate(prompts, budget=50, **options)]

@@ -1,0 +1,247 @@
+"""Sampling many rows at once under the grammar: every row ends, parses and decodes.
+
+Order of a step: raw logits -> guidance -> mask -> temperature -> top-k -> top-p -> one id per row. Rows may
+be in different states (text, in an image, in a molecule); a row that is done leaves the batch.
+
+    sampler = Sampler(decoder, vocabulary, modalities)
+    [answer] = sampler.generate([document], guidance={"image": 4.0}, first="image")
+    for event in sampler.stream(document): ...
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from unitok.document import Document, Rendered
+from unitok.generate.batch import Batch, survivors
+from unitok.generate.choose import Choice, choose, uniforms
+from unitok.generate.guidance import check, guide, scales
+from unitok.generate.masks import Masks
+from unitok.generate.stream import Event, Teller
+from unitok.grammar import Grammar
+from unitok.modality import Modality
+from unitok.model.decoder import Decoder
+from unitok.segment import Mark, Segment
+from unitok.vocabulary import Vocabulary
+
+Prompt = Document | Rendered | Tensor
+"""What a row goes on from: a document (its `prompt` is taken), or rendered columns, or ids int64 [L]."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to sample; see `Sampler.generate`."""
+
+    budget: int | Sequence[int] = 256
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    guidance: Mapping[str, float] = field(default_factory=dict)
+    produce: Collection[str] | None = None
+    forbid: Collection[str] = ()
+    first: str | None = None
+    seed: int | Sequence[int] = 0
+
+    @property
+    def guided(self) -> bool:
+        """Whether any scale differs from 1, which is off."""
+        return any(scale != 1 for scale in self.guidance.values())
+
+    @property
+    def how(self) -> Choice:
+        """The numbers that one choice takes."""
+        return Choice(self.temperature, self.top_k, self.top_p).check()
+
+
+class _Job(NamedTuple):
+    """One call: a group of prompts (with guidance [prompt, null]), a budget and uniform numbers per row."""
+
+    groups: Sequence[Sequence[Rendered]]
+    budgets: Sequence[int]
+    draws: Tensor
+    grammar: Grammar
+    masks: Masks
+    options: Options
+
+
+class Sampler:
+    """Writes answers with a decoder.
+
+    Args:
+        decoder: the model; put it in eval mode yourself if it has dropout.
+        vocabulary: the vocabulary that it was trained with.
+        modalities: the tokenizers of the vocabulary's blocks.
+        batch: how many rows are decoded together at most.
+    """
+
+    def __init__(
+        self, decoder: Decoder, vocabulary: Vocabulary, modalities: Mapping[str, Modality], batch: int = 64
+    ) -> None:
+        vocabulary.check(modalities)
+        if decoder.config.vocab_size != len(vocabulary):
+            raise ValueError(
+                f"the model has {decoder.config.vocab_size} ids and the vocabulary {len(vocabulary)}: "
+                "use the unitok.json that lies beside the checkpoint"
+            )
+        self.decoder = decoder
+        self.vocabulary = vocabulary
+        self.modalities = modalities
+        self.batch = batch
+        self._grammars: dict[object, tuple[Grammar, Masks]] = {}
+
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        budget: int | Sequence[int] = 256,
+        temperature: float = 1.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        guidance: Mapping[str, float] | None = None,
+        nulls: Sequence[Prompt] | None = None,
+        produce: Collection[str] | None = None,
+        forbid: Collection[str] = (),
+        first: str | None = None,
+        seed: int | Sequence[int] = 0,
+    ) -> list[list[Segment | Mark]]:
+        """What the model writes after each prompt, the closing mark included.
+
+        Args:
+            prompts: one per row, chats that end with `assistant`, or plain documents; not both in one call.
+            budget: ids that a row may get, for all or for each; the row is closed in time.
+            temperature: 0 takes the likeliest id.
+            top_k: choose among that many likeliest ids; 0 = all.
+            top_p: choose among the fewest likeliest ids that hold this much probability.
+            guidance: {block: scale}, inside spans of those blocks alone; 1 = off.
+            nulls: prompts without their condition, for guidance; by default the null form of each prompt.
+            produce: blocks that may be written, None = all; a block outside is never written.
+            forbid: blocks that may not be written.
+            first: the block that the answer must begin with.
+            seed: one for all (row i draws from the stream (seed, i)), or one per row, which then
+                becomes what it becomes alone.
+
+        Raises:
+            ValueError: an option out of its range, an unknown block, or guidance without null prompts.
+        """
+        options = Options(budget, temperature, top_k, top_p, guidance or {}, produce, forbid, first, seed)
+        out: list[list[int]] = [[] for _ in prompts]
+        for rows, ids in self._run(prompts, nulls, options):
+            for row, new in zip(rows, ids, strict=True):
+                out[row].append(new)
+        return [self.vocabulary.parse(ids) for ids in out]
+
+    def stream(self, prompt: Prompt, null: Prompt | None = None, **options: Any) -> Iterator[Event]:
+        """The same for one prompt, told as it comes; takes the options of `generate`."""
+        teller = Teller(self.vocabulary, self.modalities)
+        for _, ids in self._run([prompt], None if null is None else [null], Options(**options)):
+            yield from teller.push(ids[0])
+        yield from teller.close()
+
+    def _run(
+        self, prompts: Sequence[Prompt], nulls: Sequence[Prompt] | None, options: Options
+    ) -> Iterator[tuple[list[int], list[int]]]:
+        """Step after step: the rows that got an id, and the ids."""
+        if not prompts:
+            return
+        job = self._job(prompts, nulls, options)
+        for start in range(0, len(prompts), self.batch):
+            yield from self._decode(job, list(range(len(prompts))[start : start + self.batch]))
+
+    @torch.no_grad()
+    def _decode(self, job: _Job, rows: list[int]) -> Iterator[tuple[list[int], list[int]]]:
+        how, guidance, device = job.options.how, job.options.guidance, self.decoder.lm_head.weight.device
+        budgets = [job.budgets[row] for row in rows]
+        states = job.grammar.start(len(rows), budgets)
+        draws = job.draws[rows].to(device)
+        groups = [job.groups[row] for row in rows]
+        batch = Batch(self.decoder, groups, max(budgets), self.vocabulary.mark("pad"))
+        for step in range(max(budgets)):
+            lines, only = job.masks.of(states)
+            if -1 in only:
+                logits = batch.logits()  # [B, 1 or 2, V]
+                blocks = [state.block for state in states]
+                guided = guide(logits, scales(guidance, blocks)) if job.options.guided else logits[:, 0]
+                ids = choose(guided, job.masks.take(lines), draws[:, step], how)
+                new = ids.tolist()
+            else:
+                new, ids = only, torch.tensor(only, device=device)
+            job.grammar.advance(states, new)
+            yield rows, new
+            done = [state.done for state in states]
+            if all(done):
+                return
+            if any(done):
+                order = survivors(done)
+                batch.keep(order)
+                rows, states = [rows[i] for i in order], [states[i] for i in order]
+                draws, ids = draws[order], ids[order]
+            batch.step(ids)
+
+    def _job(self, prompts: Sequence[Prompt], nulls: Sequence[Prompt] | None, options: Options) -> _Job:
+        options.how  # noqa: B018 - checks its numbers before anything runs
+        check(options.guidance, self.vocabulary.blocks)
+        rendered = [self._rendered(prompt) for prompt in prompts]
+        groups = [[prompt] for prompt in rendered]
+        if options.guided:
+            others = self._nulls(prompts, rendered, nulls)
+            groups = [[prompt, null] for prompt, null in zip(rendered, others, strict=True)]
+        budget = options.budget
+        budgets = [budget] * len(prompts) if isinstance(budget, int) else list(budget)
+        if len(budgets) != len(prompts):
+            raise ValueError(
+                f"{len(budgets)} budgets were given for {len(prompts)} prompts: give one, or one each"
+            )
+        draws = uniforms(options.seed, len(prompts), max(budgets))
+        return _Job(groups, budgets, draws, *self._grammar(rendered, options), options)
+
+    def _rendered(self, prompt: Prompt) -> Rendered:
+        if isinstance(prompt, Document):
+            prompt = prompt.prompt(self.vocabulary)
+        if isinstance(prompt, Tensor):
+            kind = torch.from_numpy(self.vocabulary.kind_of(prompt))
+            prompt = Rendered(
+                prompt, torch.zeros(len(prompt)), kind, {}, torch.zeros(len(prompt), dtype=torch.bool)
+            )
+        if not len(prompt.ids):
+            raise ValueError("a prompt is empty: it needs at least the doc mark to go on from")
+        return prompt
+
+    def _nulls(
+        self, prompts: Sequence[Prompt], rendered: Sequence[Rendered], nulls: Sequence[Prompt] | None
+    ) -> list[Rendered]:
+        if nulls is not None:
+            if len(nulls) != len(prompts):
+                raise ValueError(
+                    f"{len(nulls)} null prompts were given for {len(prompts)} prompts: give one each"
+                )
+            return [self._rendered(null) for null in nulls]
+        if any(isinstance(prompt, Tensor) for prompt in prompts):
+            raise ValueError(
+                "guidance of bare ids needs `nulls`, their prompts without the condition: give documents"
+            )
+        return [prompt.nulled() for prompt in rendered]
+
+    def _grammar(self, prompts: Sequence[Rendered], options: Options) -> tuple[Grammar, Masks]:
+        """The grammar of an answer, kept for the next call: its table of masks grows with use."""
+        chats = {bool((prompt.ids == self.vocabulary.mark("assistant")).any()) for prompt in prompts}
+        if len(chats) > 1:
+            raise ValueError(
+                "some prompts are chats and some plain documents, which end differently: use two calls"
+            )
+        produce = frozenset(self.vocabulary.blocks if options.produce is None else options.produce)
+        unknown = sorted((produce | {*options.forbid}) - set(self.vocabulary.blocks))
+        if unknown:
+            raise ValueError(
+                f"there is no block {unknown[0]!r} to produce or forbid: {', '.join(self.vocabulary.blocks)}"
+            )
+        if options.first in options.forbid:
+            raise ValueError(f"{options.first!r} is to come first and is forbidden: drop one of the two")
+        key = (produce - {*options.forbid}, options.first, "turn" if True in chats else "end")
+        if key not in self._grammars:
+            grammar = Grammar.answer(self.vocabulary, self.modalities, *key)
+            self._grammars[key] = grammar, Masks(grammar, self.decoder.lm_head.weight.device)
+        return self._grammars[key]
