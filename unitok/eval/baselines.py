@@ -14,8 +14,7 @@ tables are then refitted on all of it. Knowing the source makes the lines harder
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -50,10 +49,6 @@ class Lines:
     train_codes: int
     held_codes: int
     held_items: int
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain data."""
-        return asdict(self)
 
 
 def lines(train: Bodies, held: Bodies, parts: Sequence[int], cap: int = 128) -> Lines | None:

@@ -1,0 +1,219 @@
+"""Held-out loss of a model: nats of every supervised token, then per kind and source on body codes alone.
+
+Every document of the held-out stores is read once, packed into rows as in training; each sees itself alone.
+Marks are counted apart, so that a loss compares with the lines of `unitok.eval.baselines`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from unitok.data.plan import Layout, once
+from unitok.data.row import Row, fill
+from unitok.data.store import Store
+from unitok.distributed import rank, reduce_sum, world
+from unitok.eval.baselines import Lines, lines
+from unitok.eval.bodies import Bodies, Ints, Stream, bodies
+from unitok.model.decoder import Decoder
+from unitok.vocabulary import Vocabulary
+
+Floats = npt.NDArray[np.float32]
+CHUNK = 1024
+"""Positions whose logits exist at once."""
+
+
+def split(stores: Mapping[str, Store], tokens: int = 20_000_000) -> Stream:
+    """Documents of several stores end to end; past `tokens` of them, evenly spaced documents of each store."""
+    step = max(1, -(-sum(store.tokens for store in stores.values()) // tokens))
+    ids, weight, lengths, source, group = [], [], [], [], []
+    for number, store in enumerate(stores.values()):
+        docs = np.arange(0, len(store), step)
+        piece = store.gather(docs, np.zeros(len(docs), dtype=bool))
+        ids.append(piece.ids)
+        weight.append(piece.weight)
+        lengths.append(piece.length)
+        source.append(np.full(len(docs), number))
+        group.append(_groups(store, docs))
+    return Stream(
+        ids=np.concatenate(ids),
+        weight=np.concatenate(weight),
+        starts=np.concatenate([[0], np.cumsum(np.concatenate(lengths))]),
+        source=np.concatenate(source),
+        group=np.concatenate(group),
+    )
+
+
+@torch.no_grad()
+def evaluate(
+    decoder: Decoder,
+    stores: Mapping[str, Store],
+    vocabulary: Vocabulary,
+    seq_len: int,
+    tokens: int | None = None,
+    batch: int = 4,
+) -> tuple[Stream, Floats]:
+    """Negative log-likelihood of every supervised token of the stores; the same on all ranks.
+
+    Args:
+        decoder: the model; its training mode is restored afterwards.
+        stores: held-out sources by name.
+        vocabulary: of the stores.
+        seq_len: T of the rows, at least the longest document.
+        tokens: read evenly spaced rows of about this many tokens; None = all.
+        batch: rows at a time on each rank.
+
+    Returns:
+        The documents in the order read, and nats float32 [N], nan where a token carries no loss.
+    """
+    layout, rows = _thinned(*once(stores, seq_len), seq_len, tokens)
+    training = decoder.training
+    decoder.eval()
+    ids, weight, loss = [], [], []
+    for number, first in enumerate(range(0, rows, batch)):
+        here = (layout.row >= first) & (layout.row < first + batch)
+        part = Layout(*(column[here] for column in layout))
+        size = min(batch, rows - first)
+        row = fill(list(stores.values()), part._replace(row=part.row - first), size, seq_len, vocabulary)
+        mine = number % world() == rank()
+        nats = _nats(decoder, row) if mine else torch.zeros(row.tokens.shape)
+        real = row.doc >= 0
+        ids.append(row.tokens[real])
+        weight.append(_of_token(row.weight)[real])
+        loss.append(_of_token(nats)[real])
+    surplus = -(-rows // batch) % world()
+    if surplus and rank() >= surplus:
+        _nats(decoder, row)  # under ZeRO-3 every rank must run equally often
+    decoder.train(training)
+    starts = np.concatenate([[0], np.cumsum(layout.length)])
+    stream = Stream(torch.cat(ids).numpy(), torch.cat(weight).numpy(), starts, layout.store, layout.doc)
+    found: Floats = reduce_sum(torch.cat(loss)).numpy()
+    found[stream.weight <= 0] = np.nan
+    return stream, found
+
+
+def _thinned(layout: Layout, rows: int, seq_len: int, tokens: int | None) -> tuple[Layout, int]:
+    """Evenly spaced rows of a layout: rows with long documents come first, so a beginning would not do."""
+    if tokens is None or rows * seq_len <= tokens:
+        return layout, rows
+    chosen = np.arange(0, rows, -(-rows * seq_len // tokens))
+    kept = Layout(*(column[np.isin(layout.row, chosen)] for column in layout))
+    return kept._replace(row=np.searchsorted(chosen, kept.row)), len(chosen)
+
+
+def _nats(decoder: Decoder, row: Row) -> Tensor:
+    """Nats [B, T] of the targets of a batch of rows, 0 where there is none."""
+    there = row.to(next(decoder.parameters()).device)
+    chosen = there.targets >= 0
+    hidden = decoder(there.tokens, there.doc, there.pos, there.side)[chosen]
+    loss = [
+        nn.functional.cross_entropy(decoder.logits(h).float(), t, reduction="none")
+        for h, t in zip(torch.split(hidden, CHUNK), torch.split(there.targets[chosen], CHUNK), strict=True)
+    ]
+    out = torch.zeros(row.tokens.shape)
+    out[row.targets >= 0] = torch.cat(loss).cpu()
+    return out
+
+
+def _of_token(column: Tensor) -> Tensor:
+    """What stands at the position before each token [B, T]: a target's values, moved to the target itself."""
+    return torch.cat([torch.zeros_like(column[:, :1]), column[:, :-1]], dim=1)
+
+
+def _groups(store: Store, docs: Ints) -> Ints:
+    """A number per document; documents of one record have the same."""
+    names: dict[str, int] = {}
+    return np.array([names.setdefault(store.key(int(doc)), len(names)) for doc in docs], dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """Held-out loss of one kind (or one kind in one source) beside the lines.
+
+    Args:
+        kind: block name.
+        source: name of the source; "" for all.
+        nats: mean over body codes.
+        codes, items: how many codes and segments it is the mean of.
+        bits_per_item: total bits of an item's body codes.
+        lines: the baselines on the same codes; None if the training split has no such code.
+    """
+
+    kind: str
+    source: str
+    nats: float
+    codes: int
+    items: int
+    bits_per_item: float
+    lines: Lines | None
+
+    @property
+    def verdict(self) -> str:
+        """Where the loss stands, in words."""
+        if self.lines is None:
+            return "no baseline"
+        under = [n for n in ("unigram", "position") if self.nats < getattr(self.lines, n)]
+        return {2: "below both", 0: "above both"}.get(len(under), f"below {''.join(under)} only")
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain data, the verdict included."""
+        return {**asdict(self), "verdict": self.verdict}
+
+
+def measure(
+    loss: Floats,
+    held: Stream,
+    train: Stream,
+    vocabulary: Vocabulary,
+    sources: Sequence[str],
+    cap: int = 128,
+) -> list[Measure]:
+    """Losses beside their lines: for each kind over all sources, then for each (kind, source).
+
+    Args:
+        loss: what `evaluate` gave for the tokens of `held`, [N].
+        held, train: the two splits.
+        vocabulary: the shared vocabulary.
+        sources: names that the streams' `source` numbers index.
+        cap: see `baselines.lines`.
+    """
+    seen, asked = bodies(vocabulary, train), bodies(vocabulary, held)
+    found = []
+    for name, block in vocabulary.blocks.items():
+        parts = block.parts or (block.size,)
+        found += _measure(name, "", loss, asked[name], seen[name], parts, cap)
+        present = np.unique(asked[name].source).tolist()
+        for number in present if len(present) > 1 else ():
+            b, t = (x.take(x.source == number) for x in (asked[name], seen[name]))
+            found += _measure(name, sources[number], loss, b, t, parts, cap)
+    return found
+
+
+def _measure(
+    kind: str,
+    source: str,
+    loss: Floats,
+    b: Bodies,
+    seen: Bodies,
+    parts: Sequence[int],
+    cap: int,
+) -> list[Measure]:
+    if not len(b.code):
+        return []
+    total = float(loss[b.at].sum(dtype=np.float64))
+    bits = total / np.log(2) / max(1, b.items)
+    return [
+        Measure(kind, source, total / len(b.code), len(b.code), b.items, bits, lines(seen, b, parts, cap))
+    ]
+
+
+def marks(loss: Floats, held: Stream, vocabulary: Vocabulary) -> tuple[float, int]:
+    """Mean nats of the supervised marks, and how many there are."""
+    chosen = (vocabulary.kind_of(held.ids) == 0) & ~np.isnan(loss)
+    return (float(loss[chosen].mean()) if chosen.any() else float("nan"), int(chosen.sum()))
