@@ -6,7 +6,10 @@ import math
 from collections.abc import Sequence
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
+
+from .quantize import VQ, Quantizer
 
 
 class Usage:
@@ -14,18 +17,31 @@ class Usage:
 
     Args:
         size: how many codes there are (with parts: their sum).
-        parts: codes per position if there are several; figures are then means over the parts.
+        parts: codes per position if there are several; figures are then means over the parts. For a VQ with
+            one codebook per position its sizes, (256,) * K, so that every codebook is watched.
     """
 
     def __init__(self, size: int, parts: Sequence[int] = ()) -> None:
         self.parts = tuple(parts) or (size,)
         self.counts = [torch.zeros(part, dtype=torch.long) for part in self.parts]
 
+    @classmethod
+    def of(cls, quantizer: Quantizer) -> Usage:
+        """Counters that fit a quantizer."""
+        books = quantizer.books if isinstance(quantizer, VQ) else 1
+        return cls(quantizer.size, quantizer.parts or (quantizer.size,) * books)
+
     def add(self, ids: Tensor) -> None:
         """Count codes int64 [..., K], or [..., K, P] with parts."""
         columns = ids.reshape(-1, len(self.parts)).unbind(-1) if len(self.parts) > 1 else (ids.reshape(-1),)
         for count, column, part in zip(self.counts, columns, self.parts, strict=True):
             count += torch.bincount(column.cpu(), minlength=part)
+
+    def gather(self) -> None:
+        """Add up the counts of all ranks, in each of them."""
+        if dist.is_initialized() and dist.get_world_size() > 1:
+            for count in self.counts:
+                dist.all_reduce(count)
 
     def clear(self) -> None:
         """Forget all counts."""

@@ -1,0 +1,85 @@
+"""What a modality gives to have its tokenizer trained; `modalities.common.trainer` does the rest.
+
+A modality's class has a class method that builds the task from two tables of the run's TOML file:
+
+    @classmethod
+    def training_task(cls, model: dict, data: dict, root: Path) -> TokenizerTask
+
+`model` is the network's own configuration, `data` says where the items are (paths relative to `root`, the
+folder of the TOML file). `recipes/train_tokenizer.py` finds the class by its registry name, so a stranger's
+tokenizer trains through the same door as a built-in one.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from torch import Generator, Tensor, nn
+
+from .quantize import Quantizer
+
+
+class Step(NamedTuple):
+    """What the model's forward gives for one batch: the loss, the codes and further figures for the log."""
+
+    loss: Tensor  # scalar, mean over the batch
+    ids: Tensor  # int64 [B, K] or [B, K, P]
+    figures: Mapping[str, Tensor] = {}  # scalars, detached
+
+
+class TokenizerTask(ABC):
+    """A tokenizer to be trained: network, data and honest figures.
+
+    Everything is deterministic given torch's seed, and the same on every rank of a distributed run (the
+    trainer seeds all ranks alike before `start` and draws each rank's share of a batch itself).
+    """
+
+    model: nn.Module
+    """forward(batch) -> Step. Its state dict becomes the weight file; parameters train in fp32."""
+    train: Tensor
+    """All training items, first axis n; small enough to sit in memory."""
+    heldout: Tensor
+    """Items never trained on, nor anything that would leak them."""
+    config: Mapping[str, Any]
+    """JSON-able: builds `model` again. Goes into the weight file."""
+    data: Mapping[str, Any]
+    """JSON-able description of the data: files, counts, licence. Goes into the file beside the weights."""
+    headline: str
+    """Which key of `fidelity()` and `baselines()` to put first: "psnr", "cd1"."""
+
+    @property
+    @abstractmethod
+    def quantizer(self) -> Quantizer:
+        """The quantizer inside `model`: its size and parts decide how usage is counted."""
+
+    @abstractmethod
+    def fidelity(self) -> dict[str, float]:
+        """How well held-out items survive encode and decode, by measure: {"psnr": 19.8, ...}."""
+
+    @abstractmethod
+    def baselines(self) -> dict[str, float]:
+        """What simple ways reach on the same held-out items, in the measure `headline`, by their names.
+
+        {"mean picture": 13.3, "8x8 thumbnail": 18.9, "PCA 64": 19.1}; called once, before training and
+        after `start`, so that "this tokenizer before its first step" can be one of the lines.
+        """
+
+    @abstractmethod
+    def codes(self, items: Tensor) -> Tensor:
+        """Codes of items [n, ...] without gradient, in evaluation mode: int64 [n, K] or [n, K, P]."""
+
+    def start(self) -> None:  # noqa: B027  (optional hook)
+        """Initialise from the training data (PCA, k-means); called once, on every rank, unless resuming."""
+
+    def batch(self, index: Tensor, generator: Generator) -> Tensor:
+        """The training items `index` [B], augmented at random with `generator`."""
+        return self.train[index]
+
+    def parameter_groups(self, lr: float) -> list[dict[str, Any]]:
+        """Optimizer groups; a group may have its own "lr" (scaled by the schedule) and "weight_decay"."""
+        return [{"params": [p for p in self.model.parameters() if p.requires_grad], "lr": lr}]
+
+    def before_step(self, step: int, steps: int) -> None:  # noqa: B027  (optional hook)
+        """Called before each step: for stages, such as freezing a part or annealing a weight."""
