@@ -15,7 +15,6 @@ class TrainConfig(BaseModel):
     """How a run learns, saves and reports.
 
     Args:
-        folder: where the run lives: metrics.jsonl, checkpoints/, model/.
         steps: optimizer steps in the whole run.
         rows: rows of each step, over all ranks and micro-batches; the same at any world size.
         micro_rows: rows of one forward on one rank; None = all of a rank's share at once.
@@ -42,7 +41,6 @@ class TrainConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    folder: str = "runs/default"
     steps: Annotated[int, Field(ge=1)] = 1000
     rows: Annotated[int, Field(ge=1)] = 4
     micro_rows: Annotated[int, Field(ge=1)] | None = None
