@@ -44,7 +44,6 @@ class RunConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    run: str = Field(description="folder of the run: checkpoints, logs, report")
     root: str = Field(".", description="folder that relative paths of the data start from; set when loading")
     vocabulary: dict[str, ModalityConfig] = Field(description="block name -> modality, text first")
     model: ModelSection = Field(default_factory=ModelSection)
