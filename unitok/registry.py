@@ -130,4 +130,5 @@ class Registry:
 _registry = Registry()
 register = _registry.register
 names = _registry.names
+get = _registry.get
 create = _registry.create
