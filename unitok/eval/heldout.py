@@ -17,9 +17,10 @@ from torch import Tensor, nn
 
 from unitok.data.plan import Layout, once
 from unitok.data.row import Row, fill
+from unitok.data.shuffle import keyed
 from unitok.data.store import Store
 from unitok.distributed import rank, reduce_sum, world
-from unitok.eval.baselines import Lines, lines
+from unitok.eval.baselines import FOLDS, Lines, lines
 from unitok.eval.bodies import Bodies, Ints, Stream, bodies
 from unitok.model.decoder import Decoder
 from unitok.vocabulary import Vocabulary
@@ -30,17 +31,20 @@ CHUNK = 1024
 
 
 def split(stores: Mapping[str, Store], tokens: int = 20_000_000) -> Stream:
-    """Documents of several stores end to end; past `tokens` of them, evenly spaced documents of each store."""
-    step = max(1, -(-sum(store.tokens for store in stores.values()) // tokens))
-    ids, weight, lengths, source, group = [], [], [], [], []
+    """Documents of several stores end to end; of more than `tokens`, an even part of each store."""
+    share = min(1.0, tokens / max(1, sum(store.tokens for store in stores.values())))
+    ids, weight, lengths, source = [], [], [], []
+    group: list[Ints] = []
     for number, store in enumerate(stores.values()):
-        docs = np.arange(0, len(store), step)
+        every = np.arange(len(store))
+        # By hash, for a fixed stride would always meet the same template.
+        docs = every[keyed(number, every) <= share * (2.0**64 - 1)]
         piece = store.gather(docs, np.zeros(len(docs), dtype=bool))
         ids.append(piece.ids)
         weight.append(piece.weight)
         lengths.append(piece.length)
         source.append(np.full(len(docs), number))
-        group.append(_groups(store, docs))
+        group.append(_groups(store, docs) + sum(len(before) for before in group))
     return Stream(
         ids=np.concatenate(ids),
         weight=np.concatenate(weight),
@@ -127,9 +131,13 @@ def _of_token(column: Tensor) -> Tensor:
 
 
 def _groups(store: Store, docs: Ints) -> Ints:
-    """A number per document; documents of one record have the same."""
+    """A number below len(docs) per document, the same for documents of one record.
+
+    A store of hardly any records holds long texts in pieces, which do not repeat one another.
+    """
     names: dict[str, int] = {}
-    return np.array([names.setdefault(store.key(int(doc)), len(names)) for doc in docs], dtype=np.int64)
+    numbers = np.array([names.setdefault(store.key(int(doc)), len(names)) for doc in docs], dtype=np.int64)
+    return numbers if len(names) >= 2 * FOLDS else np.arange(len(docs))
 
 
 @dataclass(frozen=True)

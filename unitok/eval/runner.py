@@ -10,27 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from rich.progress import Progress
 
 from unitok.document import Document, Segment, Turn
 from unitok.eval.provenance import provenance
 from unitok.eval.task import Piece, Task, pieces, rows
+from unitok.generate import Sampler
 from unitok.modality import Modality
-from unitok.segment import Mark
 from unitok.vocabulary import Vocabulary
 
 EXAMPLES = 4
 BATCH = 16
-
-
-class Writer(Protocol):
-    """What the runner needs of `unitok.generate.Sampler`."""
-
-    def generate(self, prompts: Sequence[Document], **options: Any) -> list[list[Segment | Mark]]:
-        """One answer per prompt."""
-        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +42,7 @@ class Answered:
 
 def run(
     tasks: Sequence[Task],
-    sampler: Writer,
+    sampler: Sampler,
     vocabulary: Vocabulary,
     modalities: Mapping[str, Modality],
     progress: Progress | None = None,
@@ -73,7 +65,7 @@ def run(
 
 def answer(
     task: Task,
-    sampler: Writer,
+    sampler: Sampler,
     modalities: Mapping[str, Modality],
     progress: Progress | None = None,
 ) -> list[Answered]:
@@ -120,7 +112,9 @@ def _turns(task: Task) -> int:
 
 def _options(task: Task, rows: Sequence[int]) -> dict[str, Any]:
     """Options of one batch: each document has its own seed, so that it gets the same answer in any batch."""
-    return {**asdict(task.sampling), "seed": [task.sampling.seed + row for row in rows]}
+    first = task.sampling.seed
+    seeds = [first + row for row in rows] if isinstance(first, int) else [first[row] for row in rows]
+    return {**asdict(task.sampling), "seed": seeds}
 
 
 def summary(task: Task, answered: Sequence[Answered], modalities: Mapping[str, Modality]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from unitok.document import Document, Segment, Turn
 from unitok.eval import text
+from unitok.generate import Options
 from unitok.modality import Item, Modality
 from unitok.segment import Mark
 from unitok.vocabulary import Vocabulary
@@ -28,20 +29,6 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class Sampling:
-    """Options of generation, as `unitok.generate.Sampler.generate` takes them."""
-
-    budget: int = 256
-    temperature: float = 1.0
-    top_k: int = 0
-    top_p: float = 1.0
-    guidance: Mapping[str, float] = field(default_factory=dict)
-    produce: Sequence[str] | None = None
-    first: str | None = None
-    seed: int = 0
-
-
-@dataclass(frozen=True)
 class Task:
     """Chat documents to answer.
 
@@ -54,7 +41,7 @@ class Task:
 
     name: str
     documents: Sequence[Document]
-    sampling: Sampling = field(default_factory=Sampling)
+    sampling: Options = field(default_factory=Options)
     every_turn: bool = False
 
     def score(

@@ -47,6 +47,8 @@ def bleu(predictions: Sequence[str], references: Sequence[str], order: int = 4) 
             known = Counter(zip(*(b[i:] for i in range(n)), strict=False))
             hits[n - 1] += (grams & known).total()
             totals[n - 1] += grams.total()
+    if not target and not length:
+        return 1.0
     if not hits[0]:
         return 0.0
     logs = [math.log(hits[0] / totals[0])]
@@ -56,5 +58,9 @@ def bleu(predictions: Sequence[str], references: Sequence[str], order: int = 4) 
 
 
 def scores(prediction: str, reference: str) -> dict[str, float]:
-    """The measures of one pair that a mean over pairs makes sense of."""
-    return {"exact": exact_match(prediction, reference), "f1": token_f1(prediction, reference)}
+    """The measures of one pair; BLEU is that of the sentence."""
+    return {
+        "exact": exact_match(prediction, reference),
+        "f1": token_f1(prediction, reference),
+        "bleu": bleu([prediction], [reference]),
+    }
