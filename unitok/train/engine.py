@@ -44,15 +44,10 @@ class Engine:
         module: gives (summed loss, sums [2, kinds]).
         config: the `[train]` table.
         extra: the `[deepspeed]` table.
-        universal: load checkpoints in DeepSpeed's universal format; never train on with it.
     """
 
     def __init__(
-        self,
-        module: nn.Module,
-        config: TrainConfig,
-        extra: Mapping[str, Any] | None = None,
-        universal: bool = False,
+        self, module: nn.Module, config: TrainConfig, extra: Mapping[str, Any] | None = None
     ) -> None:
         start()
         self.shape = shape(config, distributed.world())
@@ -62,11 +57,10 @@ class Engine:
                 "force_eager"
             )  # DeepSpeed's Muon would be compiled, which needs a compiler
         settings = derive(config, extra or {}, world=self.shape.world, cuda=self.device.type == "cuda")
-        if universal:
-            settings["checkpoint"]["load_universal"] = True
         self._engine, *_ = deepspeed.initialize(
             model=module, model_parameters=groups(module, config.weight_decay), config=settings
         )
+        self._engine._copy_recovery_script = lambda path: None  # weights are exported; see Trainer.export
         self.stage: int = self._engine.zero_optimization_stage()
         peak = settings["optimizer"]["params"]["lr"]
         self._scales = [group["lr"] / peak for group in self._engine.optimizer.param_groups]
@@ -108,33 +102,69 @@ class Engine:
         return Done(distributed.reduce_sum(total).cpu(), norm)
 
     @torch.no_grad()
-    def evaluate(self, batches: Iterable[Batch]) -> Tensor:
-        """Sums [2, kinds] (float64, on CPU) over all ranks' batches; every rank must bring equally many."""
-        self._engine.eval()
-        total: Tensor | None = None
-        for batch in batches:
-            _, sums = self._engine(*self._move(batch))
-            total = sums.double() if total is None else total + sums.double()
-        self._engine.train()
-        if total is None:
-            raise ValueError("evaluate() was given no batch: bring at least one to every rank")
-        return distributed.reduce_sum(total).cpu()
+    def evaluate(self, batches: Sequence[Batch]) -> Tensor:
+        """Sums [2, kinds] (float64, on CPU) over batches that are divided among the ranks.
 
-    def save(self, folder: Path, tag: str, state: Mapping[str, Any]) -> None:
-        """Write every rank's part of a checkpoint to `folder/tag`; `state` holds plain types alone.
-
-        Raises:
-            OSError | RuntimeError: the disk refuses.
+        Args:
+            batches: the same on every rank.
         """
-        client = {**state, "universal_checkpoint_info": {}}  # conversion to another world size asks for it
-        self._engine.save_checkpoint(str(folder), tag=tag, client_state=client, save_latest=False)
+        if not batches:
+            raise ValueError("evaluate() was given no batch: bring at least one")
+        world, mine = self.shape.world, distributed.rank()
+        total: Tensor | None = None
+        self._engine.eval()
+        for first in range(0, len(batches), world):
+            # Every rank runs equally often, or ZeRO 3 would wait for ever; a surplus run counts nothing.
+            at = first + mine
+            _, sums = self._engine(*self._move(batches[min(at, len(batches) - 1)]))
+            counted = sums.double() * (at < len(batches))
+            total = counted if total is None else total + counted
+        self._engine.train()
+        return distributed.reduce_sum(cast("Tensor", total)).cpu()
 
-    def load(self, folder: Path, tag: str) -> dict[str, Any]:
-        """Read this rank's part of `folder/tag`; gives back the `state` it was saved with."""
-        path, state = self._engine.load_checkpoint(str(folder), tag=tag)
+    def save(self, folder: Path, tag: str) -> list[Exception]:
+        """Write every rank's part of a checkpoint to `folder/tag`; every rank must call.
+
+        Returns:
+            What the disk refused on this rank. An error raised inside DeepSpeed would leave the other ranks
+            waiting for this one, so errors are gathered and the collectives go on.
+        """
+        writer = self._engine.checkpoint_engine
+        plain = writer.save
+        failures: list[Exception] = []
+
+        def careful(state_dict: dict[str, Any], path: str) -> None:
+            try:
+                plain(state_dict, path)
+            except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
+                failures.append(error)
+
+        writer.save = careful
+        try:
+            # An empty `universal_checkpoint_info` is what conversion to another world size asks for.
+            self._engine.save_checkpoint(
+                str(folder), tag=tag, client_state={"universal_checkpoint_info": {}}, save_latest=False
+            )
+        finally:
+            writer.save = plain
+        return failures
+
+    def load(self, folder: Path, tag: str, universal: bool = False) -> None:
+        """Read this rank's part of `folder/tag`.
+
+        Args:
+            folder: of the checkpoints.
+            tag: name of one.
+            universal: it is in DeepSpeed's universal form. DeepSpeed must not train on in that mode (ZeRO 3
+                would then save incomplete checkpoints), so it is left at once.
+        """
+        self._engine._config.load_universal_checkpoint = universal
+        try:
+            path, _ = self._engine.load_checkpoint(str(folder), tag=tag)
+        finally:
+            self._engine._config.load_universal_checkpoint = False
         if path is None:
             raise FileNotFoundError(f"{folder / tag} holds no checkpoint of DeepSpeed: choose another folder")
-        return cast("dict[str, Any]", state)
 
     def weights(self) -> dict[str, Tensor]:
         """All parameters whole, float32 on CPU, on the main rank; {} on the others. Every rank must call."""

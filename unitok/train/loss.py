@@ -10,6 +10,7 @@ at a time and are computed again in the backward pass, so [B, T, V] never exists
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import cast
 
 import torch
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from unitok.model.decoder import Decoder
+from unitok.model.weights import save
 
 
 class LanguageModel(nn.Module):
@@ -78,6 +80,14 @@ class LanguageModel(nn.Module):
             pair = torch.stack((share * nats.detach(), share))  # [2, m]
             sums.index_add_(1, kind.flatten()[piece].long(), pair)
         return total, sums
+
+    def export(self, weights: Mapping[str, Tensor], folder: Path) -> None:
+        """Write the decoder as a Hugging Face folder; `weights` are named as in this module."""
+        prefix = "decoder."
+        mine = {
+            name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)
+        }
+        save(self.decoder, folder, mine)
 
     def _piece(self, hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Nats [m] of targets [m] after hidden states [m, D], and the squared log-partitions [m]."""
