@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -18,7 +18,9 @@ class SourceConfig(BaseModel):
     path: str = Field(description="file or folder, relative to the config file; the suffix tells the format")
     weight: Annotated[float, Field(gt=0)] = Field(1.0, description="share of tokens, in any unit")
     fields: dict[str, str] = Field(default_factory=dict, description="field of the record -> block")
-    chat: list[Turns] = Field(default_factory=list, description='chat templates: { user = "{image}What?", ... }')
+    chat: list[Turns] = Field(
+        default_factory=list, description='chat templates: { user = "{image}What?", ... }'
+    )
     plain: list[str] = Field(default_factory=list, description="templates without roles, loss everywhere")
     variants: Annotated[int, Field(ge=1)] = Field(1, description="encodings of each item, if it has variants")
     heldout: Annotated[float, Field(ge=0, lt=1)] = Field(
@@ -44,7 +46,7 @@ class DataConfig(BaseModel):
     )
     workers: Annotated[int, Field(ge=0)] = Field(0, description="processes that fill rows; 0: none besides")
     prefetch: Annotated[int, Field(ge=1)] = Field(2, description="blocks of rows each worker keeps ready")
-    errors: Literal["report", "stop"] = Field("report", description="what a bad record does")
+    strict: bool = Field(False, description="stop at the first bad record instead of going on without it")
 
     @property
     def longest(self) -> int:

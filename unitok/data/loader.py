@@ -67,7 +67,9 @@ class Loader:
         prefetch: int = 2,
     ) -> None:
         if list(stores) != plan.names:
-            raise ValueError(f"the loader has stores {list(stores)}, the plan {plan.names}: give both the same")
+            raise ValueError(
+                f"the loader has stores {list(stores)}, the plan {plan.names}: give both the same"
+            )
         self.stores, self.plan, self.vocabulary = stores, plan, vocabulary
         self.batch, self.rank, self.world = batch, rank, world
         self.workers, self.prefetch = workers, prefetch

@@ -27,7 +27,9 @@ def best_fit(lengths: Array, size: int) -> tuple[Array, int]:
     """
     if len(lengths) and (lengths.min() < 1 or lengths.max() > size):
         wrong = int(lengths.min() if lengths.min() < 1 else lengths.max())
-        raise ValueError(f"a document has {wrong} tokens and a row {size}: tokenize with max_tokens <= seq_len")
+        raise ValueError(
+            f"a document has {wrong} tokens and a row {size}: tokenize with max_tokens <= seq_len"
+        )
     long = np.flatnonzero(lengths * 3 > size)
     long = long[np.argsort(-lengths[long], kind="stable")]
     order = np.concatenate([long, np.flatnonzero(lengths * 3 <= size)])

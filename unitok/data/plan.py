@@ -95,7 +95,16 @@ class Plan:
         means = [(1 - p_null) * i.length.mean() + p_null * i.null_length.mean() for i in self.indices]
         shares = [weights[name] for name in self.names]
         self.mixture = Mixture(shares, means, seed)
-        facts = [FORMAT, seed, seq_len, window, p_null, shares, self.names, [i.fingerprint for i in self.indices]]
+        facts = [
+            FORMAT,
+            seed,
+            seq_len,
+            window,
+            p_null,
+            shares,
+            self.names,
+            [i.fingerprint for i in self.indices],
+        ]
         self.fingerprint = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
         self._base = 0  # the window whose first row is _first_rows[0]
         self._first_rows = [0]
@@ -210,15 +219,17 @@ def once(stores: Mapping[str, Indexed], seq_len: int) -> tuple[Layout, int]:
     length = np.concatenate([store.index.length for store in stores.values()]).astype(np.int64)
     row_of, rows = best_fit(length, seq_len)
     order = np.argsort(row_of, kind="stable")
-    store = np.repeat(np.arange(len(sizes)), sizes)[order]
+    number = np.repeat(np.arange(len(sizes)), sizes)[order]
     doc = ranges(np.zeros(len(sizes)), np.array(sizes))[order]
     null = np.zeros(len(order), bool)
-    return _window(row_of[order], rows, store, doc, null, length[order]).layout, rows
+    return _window(row_of[order], rows, number, doc, null, length[order]).layout, rows
 
 
 def _check(name: str, index: Index, seq_len: int) -> None:
     if not len(index.length):
-        raise ValueError(f"source {name!r} has no documents: look at the messages of tokenize, or leave it out")
+        raise ValueError(
+            f"source {name!r} has no documents: look at the messages of tokenize, or leave it out"
+        )
     longest = int(index.length.max())
     if longest > seq_len:
         raise ValueError(

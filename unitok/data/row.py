@@ -13,7 +13,7 @@ A batch is a Row whose tensors are [B, T, ...].
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -38,22 +38,32 @@ class Row(NamedTuple):
     pos: Tensor
     side: dict[str, Tensor]
 
+    def each(self, change: Callable[[Tensor], Tensor]) -> Row:
+        """The row with every tensor changed."""
+        side = {name: change(value) for name, value in self.side.items()}
+        tokens, targets, weight = change(self.tokens), change(self.targets), change(self.weight)
+        return Row(tokens, targets, weight, change(self.kind), change(self.doc), change(self.pos), side)
+
     def part(self, start: int, stop: int) -> Row:
         """Rows [start, stop) of a batch."""
-        columns = (column[start:stop] for column in self[:-1])
-        return Row(*columns, {name: value[start:stop] for name, value in self.side.items()})
+        return self.each(lambda column: column[start:stop])
 
     def to(self, device: torch.device | str) -> Row:
         """The same on a device."""
-        columns = (column.to(device, non_blocking=True) for column in self[:-1])
-        return Row(*columns, {name: value.to(device, non_blocking=True) for name, value in self.side.items()})
+        return self.each(lambda column: column.to(device, non_blocking=True))
 
 
 def collate(rows: Sequence[Row]) -> Row:
     """A batch [B, T] of rows [T]."""
-    columns = (torch.stack(column) for column in list(zip(*rows, strict=True))[:-1])
-    side = {name: torch.stack([row.side[name] for row in rows]) for name in rows[0].side}
-    return Row(*columns, side)
+    return Row(
+        tokens=torch.stack([row.tokens for row in rows]),
+        targets=torch.stack([row.targets for row in rows]),
+        weight=torch.stack([row.weight for row in rows]),
+        kind=torch.stack([row.kind for row in rows]),
+        doc=torch.stack([row.doc for row in rows]),
+        pos=torch.stack([row.pos for row in rows]),
+        side={name: torch.stack([row.side[name] for row in rows]) for name in rows[0].side},
+    )
 
 
 def fill(stores: Sequence[Store], layout: Layout, rows: int, seq_len: int, vocabulary: Vocabulary) -> Row:
@@ -92,8 +102,15 @@ def fill(stores: Sequence[Store], layout: Layout, rows: int, seq_len: int, vocab
         pos[at] = ranges(np.zeros(len(mine)), piece.length)
         for name, (where, value) in piece.side.items():
             side[name][at[where]] = value
-    columns = (_tensor(column, rows) for column in (tokens, targets, weight, kind, doc, pos))
-    return Row(*columns, {name: _tensor(value, rows) for name, value in side.items()})
+    return Row(
+        tokens=_tensor(tokens, rows),
+        targets=_tensor(targets, rows),
+        weight=_tensor(weight, rows),
+        kind=_tensor(kind, rows),
+        doc=_tensor(doc, rows),
+        pos=_tensor(pos, rows),
+        side={name: _tensor(value, rows) for name, value in side.items()},
+    )
 
 
 def unpack(row: Row) -> list[Tensor]:
@@ -102,9 +119,7 @@ def unpack(row: Row) -> list[Tensor]:
     return [row.tokens[row.doc == number] for number in range(documents)]
 
 
-def every_row(
-    stores: Mapping[str, Store], seq_len: int, vocabulary: Vocabulary, batch: int
-) -> Iterator[Row]:
+def every_row(stores: Mapping[str, Store], seq_len: int, vocabulary: Vocabulary, batch: int) -> Iterator[Row]:
     """All documents of the stores exactly once, packed, as batches of at most `batch` rows. For evaluation."""
     layout, rows = once(stores, seq_len)
     for first in range(0, rows, batch):

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 from math import isqrt
 
-
 import numpy as np
 
 from unitok.data.arrays import Array
-
 
 ROUNDS = 6
 
@@ -23,7 +21,8 @@ def scramble(x: Array) -> Array:
     x = x + np.uint64(0x9E3779B97F4A7C15)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
+    mixed: Array = x ^ (x >> np.uint64(31))
+    return mixed
 
 
 def keyed(*parts: int | Array) -> Array:
@@ -48,7 +47,9 @@ def permute(index: Array, n: int, key: int | Array) -> Array:
         int64 [m].
     """
     if len(index) and (index.min() < 0 or index.max() >= n):
-        raise ValueError(f"index {int(index.max())} is outside range({n}): the bijection is defined there only")
+        raise ValueError(
+            f"index {int(index.max())} is outside range({n}): the bijection is defined there only"
+        )
     a = isqrt(n - 1) + 1 if n > 1 else 1
     b = -(-n // a)
     keys = np.broadcast_to(np.asarray(keyed(key)), index.shape)
@@ -62,7 +63,8 @@ def permute(index: Array, n: int, key: int | Array) -> Array:
 
 def _feistel(x: Array, a: np.uint64, b: np.uint64, keys: Array) -> Array:
     """A bijection of range(a * b): the two digits of x are rotated in turn by a hash of the other."""
-    left, right = x // b, x % b  # in Z_a, Z_b
+    left: Array = x // b  # in Z_a
+    right: Array = x % b  # in Z_b
     for turn in range(ROUNDS):
         salted = keys + np.uint64(turn << 32)
         if turn % 2:

@@ -74,7 +74,9 @@ class Store:
         self.path = path
         self.manifest = manifest
         self.columns = columns
-        self.channels = sorted(name[5:-3] for name in columns if name.startswith("side.") and name.endswith(".at"))
+        self.channels = sorted(
+            name[5:-3] for name in columns if name.startswith("side.") and name.endswith(".at")
+        )
         self.index = Index(
             length=np.diff(columns["doc"].astype(np.int64)),
             null_length=columns["null_length"].astype(np.int64),
@@ -209,11 +211,17 @@ def _manifest(path: Path) -> dict[str, Any]:
     try:
         manifest: dict[str, Any] = json.loads((path / MANIFEST).read_text())
     except FileNotFoundError as error:
-        raise DamagedStore(f"{path} is no token store: it has no {MANIFEST}; make one with tokenize") from error
+        raise DamagedStore(
+            f"{path} is no token store: it has no {MANIFEST}; make one with tokenize"
+        ) from error
     except ValueError as error:
-        raise DamagedStore(f"{path / MANIFEST} cannot be read ({error}): delete the store, tokenize again") from error
+        raise DamagedStore(
+            f"{path / MANIFEST} cannot be read ({error}): delete the store, tokenize again"
+        ) from error
     if manifest.get("format") != FORMAT:
-        raise DamagedStore(f"{path} has store format {manifest.get('format')!r}, not {FORMAT}: tokenize again")
+        raise DamagedStore(
+            f"{path} has store format {manifest.get('format')!r}, not {FORMAT}: tokenize again"
+        )
     return manifest
 
 

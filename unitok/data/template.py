@@ -56,7 +56,6 @@ class Part(NamedTuple):
     block: str
     value: str | Blob | Mapping[str, Any]
     variant: int = 0
-    weight: float = 1.0
 
 
 class Draft(NamedTuple):
@@ -120,7 +119,9 @@ def _slots(name: str, template: str, fields: Mapping[str, str], vocabulary: Voca
                 )
             slots.append(Slot(fields[field], field))
         elif "{" in piece or "}" in piece:
-            raise TemplateError(f"source {name!r}: template {template!r} has a lone brace: write {{{{ or }}}} for it")
+            raise TemplateError(
+                f"source {name!r}: template {template!r} has a lone brace: write {{{{ or }}}} for it"
+            )
         elif piece:
             slots.append(_literal(name, piece, vocabulary))
     return tuple(slots)
@@ -128,7 +129,9 @@ def _slots(name: str, template: str, fields: Mapping[str, str], vocabulary: Voca
 
 def _literal(name: str, text: str, vocabulary: Vocabulary) -> Slot:
     if vocabulary.text is None:
-        raise TemplateError(f"source {name!r}: the template has text {text!r}, but the vocabulary has no text block")
+        raise TemplateError(
+            f"source {name!r}: the template has text {text!r}, but the vocabulary has no text block"
+        )
     return Slot(vocabulary.text, None, text)
 
 
@@ -148,7 +151,9 @@ def own_form(record: Record, vocabulary: Vocabulary) -> tuple[Form, Record]:
         out = []
         for part in [{vocabulary.text: content}] if isinstance(content, str) else content:
             if not isinstance(part, dict) or len(part) != 1:
-                raise ValueError(f"a part must be an object with one block name, as {{\"text\": ...}}, not {part!r}")
+                raise ValueError(
+                    f'a part must be an object with one block name, as {{"text": ...}}, not {part!r}'
+                )
             ((block, value),) = part.items()
             if block not in vocabulary.blocks:
                 raise ValueError(f"unknown block {block!r}: {nearest(str(block), vocabulary.blocks)}")
@@ -164,7 +169,9 @@ def own_form(record: Record, vocabulary: Vocabulary) -> tuple[Form, Record]:
             if turn["role"] not in ROLES:
                 raise ValueError(f"unknown role {turn['role']!r}: {nearest(str(turn['role']), ROLES)}")
             content = turn["content"]
-            turns.append((turn["role"], slots(content if isinstance(content, str) else _listed("content", content))))
+            turns.append(
+                (turn["role"], slots(content if isinstance(content, str) else _listed("content", content)))
+            )
     else:
         turns.append((None, slots(_listed("document", record.fields["document"]))))
     return Form("own", tuple(turns)), record._replace(fields=values)
@@ -176,7 +183,9 @@ def _listed(name: str, value: Any) -> list[Any]:
     return value
 
 
-def drafts(form: Form, record: Record, text: str | None, limit: int, count: Callable[[str, Any], int]) -> list[Draft]:
+def drafts(
+    form: Form, record: Record, text: str | None, limit: int, count: Callable[[str, Any], int]
+) -> list[Draft]:
     """The documents that a form makes of a record: one per variant.
 
     Args:
@@ -190,7 +199,7 @@ def drafts(form: Form, record: Record, text: str | None, limit: int, count: Call
         MissingField: the record lacks a field that the form names.
     """
     for field in sorted(form.fields):
-        if record.fields.get(field) in (None, []):
+        if record.fields.get(field) in (None, [], ""):
             raise MissingField(f"the record has no field {field!r}: {nearest(field, record.fields)}")
     blocks = {slot.field: slot.block for _, slots in form.turns for slot in slots if slot.field is not None}
     sizes = [_choices(record.fields[field], block, count) for field, block in blocks.items()]
@@ -226,7 +235,12 @@ def _joined(parts: Sequence[Part], text: str | None) -> list[Part]:
     """Neighbouring strings of the text block as one."""
     out: list[Part] = []
     for part in parts:
-        if out and part.block == out[-1].block == text and isinstance(part.value, str) and isinstance(out[-1].value, str):
+        if (
+            out
+            and part.block == out[-1].block == text
+            and isinstance(part.value, str)
+            and isinstance(out[-1].value, str)
+        ):
             out[-1] = Part(part.block, out[-1].value + part.value)
         else:
             out.append(part)

@@ -6,6 +6,7 @@ the final name.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -78,6 +79,7 @@ class StoreWriter:
             self._columns[f"side.{channel}.value"] = value
             self._columns[f"side.{channel}.doc"] = self._column(f"side.{channel}.doc", "u8")
         self.longest = 0
+        self.folder = self._aside
         self._forms: dict[str, int] = {}
 
     def _column(self, name: str, dtype: str, width: int = 0) -> _Column:
@@ -101,7 +103,9 @@ class StoreWriter:
             key: the record that it was made of; documents of one record share it.
             form: the template that made it.
         """
-        ids, weight, kind, null = (t.numpy() for t in (rendered.ids, rendered.weight, rendered.kind, rendered.null))
+        ids, weight, kind, null = (
+            t.numpy() for t in (rendered.ids, rendered.weight, rendered.kind, rendered.null)
+        )
         c = self._columns
         change = (np.diff(weight) != 0) | (np.diff(kind) != 0) | (np.diff(null) != 0)
         first = np.concatenate([[0], np.flatnonzero(change) + 1])
@@ -163,6 +167,12 @@ class StoreWriter:
         for column in self._columns.values():
             _quiet(column)
         shutil.rmtree(self._aside, ignore_errors=True)
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise OSError(
+                error.errno,
+                f"store {self.path} could not be written ({error.strerror}), nothing was changed: free space "
+                "or set data.cache to another disk",
+            ) from error
 
 
 def _quiet(column: _Column) -> None:

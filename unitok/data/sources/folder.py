@@ -39,20 +39,29 @@ def field_values(field: str, data: bytes) -> dict[str, Any]:
         except ValueError as error:
             raise ValueError(f"the file is not JSON ({error})") from error
         if not isinstance(values, dict):
-            raise ValueError(f"the file holds a {type(values).__name__}: it must be an object with named fields")
+            raise ValueError(
+                f"the file holds a {type(values).__name__}: it must be an object with named fields"
+            )
         return values
     return {field: Blob(data, suffix)}
 
 
-def read_folder(path: Path) -> Iterator[Record | BadRecord]:
-    """Records of a folder and its sub-folders, ordered by key; hidden files and files without suffix left out."""
-    groups: dict[str, list[tuple[str, Path]]] = {}
+def files(path: Path) -> list[Path]:
+    """The files that a folder's records are made of: hidden ones and those without suffix left out."""
+    found = []
     for file in sorted(path.rglob("*")):
-        relative = file.relative_to(path)
-        if file.is_file() and not any(part.startswith(".") for part in relative.parts):
-            key, field = split_name(relative.as_posix())
-            if field:
-                groups.setdefault(key, []).append((field, file))
+        hidden = any(part.startswith(".") for part in file.relative_to(path).parts)
+        if not hidden and "." in file.name and file.is_file():
+            found.append(file)
+    return found
+
+
+def read_folder(path: Path) -> Iterator[Record | BadRecord]:
+    """Records of a folder and its sub-folders, ordered by key."""
+    groups: dict[str, list[tuple[str, Path]]] = {}
+    for file in files(path):
+        key, field = split_name(file.relative_to(path).as_posix())
+        groups.setdefault(key, []).append((field, file))
     for key in sorted(groups):
         fields: dict[str, Any] = {}
         bad = None

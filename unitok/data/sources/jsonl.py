@@ -28,7 +28,9 @@ def lines(path: Path) -> Iterator[bytes | BadRecord]:
                 number += 1
                 yield line
         except (EOFError, OSError, zlib.error) as error:
-            yield BadRecord(f"{path.name}:{number + 1}", f"the file is damaged here and its rest is lost ({error})")
+            yield BadRecord(
+                f"{path.name}:{number + 1}", f"the file is damaged here and its rest is lost ({error})"
+            )
 
 
 def read_jsonl(path: Path) -> Iterator[Record | BadRecord]:

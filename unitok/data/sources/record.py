@@ -41,7 +41,9 @@ class BadRecord(NamedTuple):
 def from_mapping(data: Any, where: str, key: str, root: Path) -> Record | BadRecord:
     """A record of a decoded row; its own "key" or "id" takes the place of `key`."""
     if not isinstance(data, dict):
-        return BadRecord(where, f"the row is a {type(data).__name__}: a record is an object with named fields")
+        return BadRecord(
+            where, f"the row is a {type(data).__name__}: a record is an object with named fields"
+        )
     for name in ("key", "id"):
         if isinstance(data.get(name), (str, int)):
             key = str(data[name])

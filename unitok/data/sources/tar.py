@@ -60,11 +60,13 @@ def _walk(path: Path, file: BinaryIO, archive: tarfile.TarFile) -> Iterator[tupl
         if member.offset > expected and _gap(file, expected, member.offset):
             lost = f"{member.offset - expected} bytes before {member.name!r} are no archive members and are skipped"
             yield BadRecord(f"{path.name}::byte {expected}", lost)
-        expected = member.offset_data + -(-member.size // BLOCK) * BLOCK if member.isreg() else member.offset_data
+        expected = (
+            member.offset_data + -(-member.size // BLOCK) * BLOCK if member.isreg() else member.offset_data
+        )
         content = archive.extractfile(member) if member.isreg() else None
         if content is not None and "." in Path(member.name).name.lstrip("."):
             yield member.name, content.read()
-        archive.members.clear()  # tarfile keeps every header otherwise
+        archive.members = []  # type: ignore[attr-defined]  # tarfile keeps every header otherwise
         member = archive.next()
     if expected == 0:
         yield BadRecord(path.name, "the file holds no archive member: it is empty or no tar file")
