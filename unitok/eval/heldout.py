@@ -221,7 +221,21 @@ def _measure(
     ]
 
 
-def marks(loss: Floats, held: Stream, vocabulary: Vocabulary) -> tuple[float, int]:
+def marks(loss: Floats, held: Stream, vocabulary: Vocabulary) -> dict[str, float]:
     """Mean nats of the supervised marks, and how many there are."""
     chosen = (vocabulary.kind_of(held.ids) == 0) & ~np.isnan(loss)
-    return (float(loss[chosen].mean()) if chosen.any() else float("nan"), int(chosen.sum()))
+    return {"nats": float(loss[chosen].mean()) if chosen.any() else 0.0, "count": int(chosen.sum())}
+
+
+def references(
+    held: Stream, train: Stream, vocabulary: Vocabulary, cap: int = 128
+) -> tuple[dict[str, dict[str, float]], dict[str, float]]:
+    """What a trainer reports beside its losses: the lines by kind, and the mean codes per item by kind."""
+    found, per_item = {}, {}
+    seen, asked = bodies(vocabulary, train), bodies(vocabulary, held)
+    for name, block in vocabulary.blocks.items():
+        both = lines(seen[name], asked[name], block.parts or (block.size,), cap)
+        if both is not None:
+            found[name] = {"unigram": both.unigram, "position": both.position}
+            per_item[name] = both.held_codes / max(1, both.held_items)
+    return found, per_item

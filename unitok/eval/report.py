@@ -24,6 +24,7 @@ from unitok.eval.runner import answer, summary
 from unitok.generate import Sampler
 from unitok.modality import Modality
 from unitok.model.decoder import Decoder
+from unitok.train import metrics
 from unitok.vocabulary import Vocabulary
 
 SMALL = 50_000_000
@@ -53,6 +54,39 @@ class Run:
     seq_len: int
     train: Mapping[str, Curve] = field(default_factory=dict)
     held: Mapping[str, Curve] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, folder: str | Path, seq_len: int) -> Run:
+        """What the metrics of a run's folder tell.
+
+        Raises:
+            FileNotFoundError: the folder has no metrics of a training run.
+        """
+        records = metrics.read(Path(folder))
+        started = [r for r in records if r["event"] == "start"]
+        steps = [r for r in records if r["event"] == "step"]
+        if not started or not steps:
+            raise FileNotFoundError(
+                f"{Path(folder) / metrics.FILE} has no step of a run: train before reporting"
+            )
+        return cls(
+            parameters=started[-1]["parameters"],
+            steps=steps[-1]["step"],
+            tokens=round(sum(r["per_s"] * r["seconds"] for r in steps)),
+            seconds=sum(r["seconds"] for r in steps),
+            seq_len=seq_len,
+            train=_curves(steps),
+            held=_curves([r for r in records if r["event"] == "heldout"]),
+        )
+
+
+def _curves(records: Sequence[Mapping[str, Any]]) -> dict[str, Curve]:
+    kinds = dict.fromkeys(kind for r in records for kind in r["nats"])
+    found = {}
+    for kind in kinds:
+        mine = [(r["step"], r["nats"][kind]) for r in records if kind in r["nats"]]
+        found[kind] = Curve([step for step, _ in mine], [nats for _, nats in mine])
+    return found
 
 
 def write(
@@ -106,10 +140,7 @@ def write(
     numbers = {
         **origin,
         "run": {name: getattr(run, name) for name in ("parameters", "steps", "tokens", "seconds", "seq_len")},
-        "heldout": {
-            "tokens": len(held.ids),
-            "marks": dict(zip(("nats", "count"), marks(loss, held, vocabulary), strict=True)),
-        },
+        "heldout": {"tokens": len(held.ids), "marks": marks(loss, held, vocabulary)},
         "measures": [m.to_json() for m in measures],
         "panels": {panel.title: dict(panel.summary) for panel in shown},
     }
@@ -153,8 +184,8 @@ def _page(
 
 def _figure(m: Measure, run: Run) -> str:
     none = Curve([], [])
-    held = run.held.get(m.kind, none)
-    held = Curve([*held.steps, run.steps], [*held.values, m.nats])
+    earlier = [(s, v) for s, v in zip(*run.held.get(m.kind, none), strict=True) if s < run.steps]
+    held = Curve([*(s for s, _ in earlier), run.steps], [*(v for _, v in earlier), m.nats])
     lines = {"unigram": m.lines.unigram, "position": m.lines.position} if m.lines else {}
     return figures.loss_figure(m.kind, run.train.get(m.kind, none), held, lines)
 

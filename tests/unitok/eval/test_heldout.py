@@ -9,7 +9,7 @@ from unitok import Document, Vocabulary
 from unitok.data.writer import write_store
 from unitok.document import segment
 from unitok.eval.bodies import bodies
-from unitok.eval.heldout import evaluate, marks, measure, split
+from unitok.eval.heldout import evaluate, marks, measure, references, split
 from unitok.model.config import ModelConfig
 from unitok.model.decoder import Decoder
 
@@ -104,10 +104,20 @@ def test_measure_is_the_mean_over_body_codes_by_kind_and_source(stores, decoder)
 
 def test_marks_are_counted_apart(stores, decoder):
     laid, loss = evaluate(decoder, stores, VOCABULARY, seq_len=64)
-    mean, count = marks(loss, laid, VOCABULARY)
+    found = marks(loss, laid, VOCABULARY)
     body = sum(len(b.code) for b in bodies(VOCABULARY, laid).values())
-    assert count == np.isfinite(loss).sum() - body > 0
-    assert mean > 0
+    assert found["count"] == np.isfinite(loss).sum() - body > 0
+    assert found["nats"] > 0
+
+
+def test_references_are_the_lines_of_measure(stores, decoder):
+    laid, loss = evaluate(decoder, stores, VOCABULARY, seq_len=64)
+    found, per_item = references(laid, split(stores), VOCABULARY)
+    for m in measure(loss, laid, split(stores), VOCABULARY, list(stores)):
+        if not m.source:
+            assert found[m.kind] == {"unigram": m.lines.unigram, "position": m.lines.position}
+            assert m.bits_per_item == pytest.approx(m.nats * per_item[m.kind] / np.log(2))
+    assert per_item["image"] == 4.0
 
 
 @pytest.mark.parametrize(("shift", "verdict"), [(-9.0, "below both"), (9.0, "above both")])

@@ -183,3 +183,22 @@ def test_counts_and_times_in_words():
         "3 billion",
     ]
     assert [duration(s) for s in (3.21, 75, 7260)] == ["3.2 s", "1 min 15 s", "2 h 1 min"]
+
+
+def test_a_run_is_read_from_its_metrics(tmp_path):
+    def step(number, seconds, nats):
+        return {"event": "step", "step": number, "seconds": seconds, "per_s": 100.0, "nats": nats}
+
+    records = [
+        {"event": "start", "step": 0, "parameters": 7},
+        step(1, 2.0, {"text": 5.0}),
+        step(2, 3.0, {"text": 4.0, "image": 6.0}),
+        {"event": "heldout", "step": 2, "nats": {"text": 4.5}},
+    ]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(r) + "\n" for r in records))
+    run = Run.of(tmp_path, 64)
+    assert (run.parameters, run.steps, run.tokens, run.seconds) == (7, 2, 500, 5.0)
+    assert run.train == {"text": Curve([1, 2], [5.0, 4.0]), "image": Curve([2], [6.0])}
+    assert run.held == {"text": Curve([2], [4.5])}
+    with pytest.raises(FileNotFoundError, match="train before reporting"):
+        Run.of(tmp_path / "nothing", 64)
