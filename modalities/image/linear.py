@@ -30,6 +30,7 @@ class LinearPath(nn.Module):
 
     slot: Tensor  # [components], the place k * D + d of each component
     scale: Tensor  # [components], latents = components * scale
+    gain: Tensor  # [components], components = quantised latents * gain
 
     def __init__(self, size: int, reduced: int, tokens: int, dim: int, components: int) -> None:
         super().__init__()
@@ -44,6 +45,7 @@ class LinearPath(nn.Module):
         self.basis = nn.Parameter(torch.randn(components, pixels) / pixels**0.5)
         self.register_buffer("slot", torch.arange(components))
         self.register_buffer("scale", torch.ones(components))
+        self.register_buffer("gain", torch.ones(components))
 
     def reduce(self, pictures: Tensor) -> Tensor:
         """Pictures [B, 3, S, S] averaged down and flattened: [B, 3 * reduced ** 2]."""
@@ -58,7 +60,7 @@ class LinearPath(nn.Module):
 
     def decode(self, latents: Tensor) -> Tensor:
         """The linear part of the pictures [B, 3, S, S]."""
-        components = rearrange(latents, "b k d -> b (k d)")[:, self.slot] / self.scale
+        components = rearrange(latents, "b k d -> b (k d)")[:, self.slot] * self.gain
         small = self.mean + components @ self.basis
         small = rearrange(small, "b (c h w) -> b c h w", c=3, h=self.reduced)
         return F.interpolate(small, size=self.size, mode="bilinear", align_corners=False)
@@ -82,9 +84,17 @@ class LinearPath(nn.Module):
         self.basis.copy_(vectors * sign)
         deviation = variance[-count:].flip(0).clamp(min=1e-12).sqrt()
         self.scale.copy_(whiten / deviation if whiten else 1 / deviation[0])
+        self.gain.copy_(1 / self.scale)
         groups = divide(deviation.square().tolist(), self.tokens, self.dim, bits)
         slots = [k * self.dim + d for k, group in enumerate(groups) for d in range(group)]
         self.slot.copy_(torch.tensor(slots))
+
+    @torch.no_grad()
+    def fit_gain(self, latents: Tensor, quantised: Tensor) -> None:
+        """Set the gain of every component by least squares from latents and z_q, both [n, K, D]."""
+        wanted = rearrange(latents, "n k d -> n (k d)")[:, self.slot] / self.scale
+        given = rearrange(quantised, "n k d -> n (k d)")[:, self.slot]
+        self.gain.copy_((wanted * given).sum(0) / given.square().sum(0).clamp(min=1e-12))
 
 
 def divide(variance: list[float], tokens: int, dim: int, bits: float) -> list[int]:

@@ -39,6 +39,8 @@ class TiTokConfig(Settings):
     codes: int = Field(256, description="vq: size of a codebook")
     dim: int = Field(16, description="vq: channels of a code")
     own_codebooks: bool = Field(False, description="vq: one codebook for each token (a product code)")
+    decay: float = Field(0.99, gt=0, lt=1, description="vq: of the codebook's running averages")
+    rate: float = Field(0.0, ge=0, description="vq: price of a nat, in squared latent distance")
     l2: bool = Field(False, description="vq: compare on the unit sphere")
     levels: tuple[int, ...] = Field((8, 6, 5), description="fsq: levels of each channel")
     bits: int = Field(8, description="binary: bits of a token; over 8 they become parts of 8")
@@ -62,6 +64,8 @@ class TiTokNet(nn.Module):
             dim=config.dim,
             books=config.tokens if config.own_codebooks else 1,
             l2=config.l2,
+            decay=config.decay,
+            rate=config.rate,
             bits=config.bits,
         )
         width, dim, grid = config.width, self.quantizer.dim, (config.size // config.patch) ** 2

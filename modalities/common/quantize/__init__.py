@@ -30,13 +30,15 @@ def build_quantizer(
     dim: int = 8,
     books: int = 1,
     l2: bool = False,
+    decay: float = 0.99,
+    rate: float = 0.0,
     bits: int = 8,
 ) -> Quantizer:
-    """A quantizer by name: "fsq" (takes levels), "vq" (size, dim, books, l2) or "binary" (bits)."""
+    """A quantizer by name: "fsq" (takes levels), "vq" (size to rate) or "binary" (bits)."""
     if kind == "fsq":
         return FSQ(levels)
     if kind == "vq":
-        return VQ(size, dim, books=books, l2=l2)
+        return VQ(size, dim, books=books, l2=l2, decay=decay, rate=rate)
     if kind == "binary":
         return Binary(bits)
     raise ValueError(f"no quantizer is called {kind!r}: use 'fsq', 'vq' or 'binary'")

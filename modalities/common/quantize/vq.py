@@ -1,5 +1,6 @@
 """Vector quantization: van den Oord et al., arXiv:1711.00937, with an EMA codebook, a start from data,
-and dead codes revived from the batch (Dhariwal et al., arXiv:2005.00341, section 3.2).
+dead codes revived from the batch (Dhariwal et al., arXiv:2005.00341, section 3.2), and on request an
+entropy constraint (Chou, Lookabaugh and Gray, Entropy-constrained vector quantization, 1989).
 """
 
 from __future__ import annotations
@@ -10,6 +11,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .base import Quantized, Quantizer
+
+MIN_SHARE = 0.05
+"""Of a fair share: no code is priced as if it were rarer than this."""
 
 
 class VQ(Quantizer):
@@ -27,6 +31,10 @@ class VQ(Quantizer):
         l2: compare on the unit sphere: latents and codes are normalised, and so is `z_q`.
         commitment: weight of the pull of latents to their codes.
         decay: of the running averages.
+        rate: price of a nat in squared distance: a latent takes the code with the least distance + rate *
+            (-log of the code's share). Codes then carry less information for nearly the same error, which
+            leaves less for a language model to predict. With a price `inverse` need not hold: a rare code
+            can lose its own centre to a frequent neighbour.
         revive_below: codes used less than this share of a fair 1/size are moved onto latents of the batch;
             0 never revives.
     """
@@ -34,6 +42,7 @@ class VQ(Quantizer):
     codebook: Tensor  # [books, size, D]
     count: Tensor  # [books, size], running average of uses per batch
     total: Tensor  # [books, size, D], running average of the sum of latents per batch
+    price: Tensor  # [books, size], rate * nats of each code
     ready: Tensor
 
     def __init__(
@@ -44,7 +53,8 @@ class VQ(Quantizer):
         books: int = 1,
         l2: bool = False,
         commitment: float = 0.25,
-        decay: float = 0.95,
+        decay: float = 0.99,
+        rate: float = 0.0,
         revive_below: float = 0.02,
     ) -> None:
         super().__init__()
@@ -53,10 +63,11 @@ class VQ(Quantizer):
                 f"VQ of {books} x {size} codes in {dim} channels: need at least 1 x 2 codes and 1"
             )
         self.size, self.dim, self.books, self.l2 = size, dim, books, l2
-        self.commitment, self.decay, self.revive_below = commitment, decay, revive_below
+        self.commitment, self.decay, self.rate, self.revive_below = commitment, decay, rate, revive_below
         self.register_buffer("codebook", self._normal(torch.randn(books, size, dim)))
         self.register_buffer("count", torch.ones(books, size), persistent=False)
         self.register_buffer("total", self.codebook.clone(), persistent=False)
+        self.register_buffer("price", torch.zeros(books, size), persistent=rate > 0)
         self.register_buffer("ready", torch.zeros((), dtype=torch.bool))
 
     def _normal(self, x: Tensor) -> Tensor:
@@ -68,18 +79,19 @@ class VQ(Quantizer):
             raise ValueError(f"{count} positions, but this VQ has codebooks for {self.books}")
         return self.codebook if self.books == 1 else self.codebook[:count]
 
-    def _distance(self, latents: Tensor) -> Tensor:
-        """Squared distances [B, K, size] up to a constant of each position; latents [B, K, D]."""
+    def _cost(self, latents: Tensor) -> Tensor:
+        """What each code costs, [B, K, size], up to a constant of each position; latents [B, K, D]."""
         books = self._books(latents.shape[1])
+        price = self.price[: len(books)]
         dots = latents @ books[0].t() if self.books == 1 else torch.einsum("bkd,knd->bkn", latents, books)
-        return books.square().sum(-1) - 2 * dots
+        return books.square().sum(-1) - 2 * dots + price
 
     def forward(self, z: Tensor) -> Quantized:
         """Quantise z [B, K, D]; ids [B, K]. In training mode this also moves the codebook."""
         latents = self._normal(z.float())
         if self.training and not bool(self.ready):
             self.start(latents.detach())
-        ids = self._distance(latents.detach()).argmin(-1)
+        ids = self._cost(latents.detach()).argmin(-1)
         codes = self.lookup(ids)
         if self.training:
             self._update(latents.detach(), ids)
@@ -97,9 +109,12 @@ class VQ(Quantizer):
         return book if self.books > 1 else torch.zeros_like(book)
 
     def margin(self, z: Tensor) -> Tensor:
-        """Squared distance [B, K] between the second-nearest code and the nearest."""
-        two = self._distance(self._normal(z.float())).topk(2, dim=-1, largest=False).values
-        return two[..., 1] - two[..., 0]
+        """Distance [B, K] from each latent to the plane between its nearest code and the second-nearest."""
+        near = self._cost(self._normal(z.float())).topk(2, dim=-1, largest=False)
+        first, second = (self.lookup(ids) for ids in near.indices.unbind(-1))
+        gap = near.values[..., 1] - near.values[..., 0]
+        apart = (first - second).square().sum(-1).sqrt()
+        return gap / (2 * apart).clamp(min=1e-12)
 
     @torch.no_grad()
     def start(self, z: Tensor, rounds: int = 0) -> None:
@@ -108,12 +123,13 @@ class VQ(Quantizer):
         book = torch.arange(self.books, device=z.device).repeat_interleave(self.size)
         self.codebook.copy_(self._draw(latents, book).view_as(self.codebook))
         for _ in range(rounds):
-            ids = self._distance(latents).argmin(-1)
+            ids = self._cost(latents).argmin(-1)
             count, total = self._sums(latents, ids)
             mean = self._normal(total / count.clamp(min=1).unsqueeze(-1))
             dead = count == 0
             self.codebook.copy_(torch.where(dead.unsqueeze(-1), self.codebook, mean))
             self.codebook[dead] = self._draw(latents, dead.nonzero()[:, 0])
+            self._set_price(count)
         self.total.copy_(self.codebook)
         self.count.fill_(1.0)
         self.ready.fill_(True)
@@ -143,6 +159,12 @@ class VQ(Quantizer):
             dist.all_reduce(total)
         return count.view_as(self.count), total.view_as(self.codebook)
 
+    def _set_price(self, count: Tensor) -> None:
+        """The price of each code from how often it is used, count [books, size]; a rare code keeps a chance."""
+        if self.rate > 0:
+            share = (count / count.sum(-1, keepdim=True)).clamp(min=MIN_SHARE / self.size)
+            self.price.copy_(-self.rate * share.log())
+
     @torch.no_grad()
     def _update(self, latents: Tensor, ids: Tensor) -> None:
         count, total = self._sums(latents, ids)
@@ -156,3 +178,4 @@ class VQ(Quantizer):
             book = dead.nonzero()[:, 0]
             fresh, share = self._draw(latents, book), fair[book]
             self.codebook[dead], self.total[dead], self.count[dead] = fresh, fresh * share, share.squeeze(-1)
+        self._set_price(self.count)

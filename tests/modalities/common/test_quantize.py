@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modalities.common.quantize import FSQ, VQ, Binary, Quantizer, build_quantizer
+from modalities.common.usage import Usage
 
 levels = st.lists(st.integers(1, 9), min_size=1, max_size=5).filter(lambda row: max(row) > 1)
 quantizers = st.one_of(
@@ -95,7 +96,7 @@ def test_gradient_passes_straight_through(quantizer: Quantizer) -> None:
 @pytest.mark.parametrize("books", [1, 6])
 def test_vq_starts_from_the_first_batch_and_revives_dead_codes(books: int) -> None:
     torch.manual_seed(0)
-    vq = VQ(32, 4, books=books).train()
+    vq = VQ(32, 4, books=books, decay=0.95).train()
     vq(10 + torch.randn(16, 6, 4))
     assert float(vq.codebook.min()) > 5  # codes lie where the data are
     for _ in range(200):  # the data move away: without revival few codes would follow
@@ -114,6 +115,21 @@ def test_kmeans_start_lowers_the_error() -> None:
         vq.start(z, rounds=rounds)
         errors.append(float((vq(z).z_q - z).square().mean()))
     assert errors[1] < 0.9 * errors[0]
+
+
+def test_a_price_on_nats_lowers_the_entropy_and_raises_the_error() -> None:
+    torch.manual_seed(0)
+    z = torch.randn(2000, 2, 2)
+    found = []
+    for rate in (0.0, 0.1):
+        vq = VQ(32, 2, books=2, rate=rate).eval()
+        vq.start(z, rounds=15)
+        usage = Usage.of(vq)
+        out = vq(z)
+        usage.add(out.ids)
+        found.append((usage.summary()["entropy"], float((out.z_q - z).square().mean())))
+    assert found[1][0] < found[0][0] - 0.1
+    assert found[1][1] < 1.5 * found[0][1]
 
 
 def test_l2_codes_lie_on_the_unit_sphere() -> None:
