@@ -59,7 +59,8 @@ class State:
     """Where one row stands.
 
     phase: name of the place between segments; block: the open block ("text" while in text), None between;
-    prefix: flat local ids of the open body; left: ids that may still come; count: ids that came.
+    prefix: flat local ids of the open body; left: ids that may still come; count: ids that came;
+    line: the line of the grammar's table that says what may come next, -1 until it is asked for.
     """
 
     phase: str
@@ -67,6 +68,7 @@ class State:
     block: str | None = None
     prefix: list[int] = field(default_factory=list)
     count: int = 0
+    line: int = -1
 
     @property
     def done(self) -> bool:
@@ -105,6 +107,7 @@ class Grammar:
         self._slack = max([16, *self._shortest.values()]) + 16
         self._rows: dict[object, int] = {}
         self._table = torch.zeros(16, len(vocabulary), dtype=torch.bool)
+        self._bits = self._table.numpy()  # the same memory, for looking at one bit
 
     @classmethod
     def document(cls, vocabulary: Vocabulary, modalities: Mapping[str, Modality]) -> Grammar:
@@ -156,9 +159,9 @@ class Grammar:
         rows = self.rows(states)  # may grow the table
         return self._table[rows]
 
-    def rows(self, states: Sequence[State]) -> Tensor:
-        """int64 [B]: each row's line of `table`."""
-        return torch.tensor([self._row(state) for state in states])
+    def rows(self, states: Sequence[State]) -> list[int]:
+        """Each row's line of `table`."""
+        return [self._row(state) for state in states]
 
     @property
     def table(self) -> Tensor:
@@ -171,7 +174,8 @@ class Grammar:
         Raises:
             BadCodes: an id that is not allowed.
         """
-        for state, new in zip(states, [int(i) for i in ids], strict=True):
+        listed = ids.tolist() if isinstance(ids, Tensor) else ids
+        for state, new in zip(states, listed, strict=True):
             if not state.done:
                 self._step(state, new)
 
@@ -189,9 +193,10 @@ class Grammar:
 
     def _step(self, state: State, new: int) -> None:
         line = self._row(state)  # before the table is read: a new line may replace it
-        if not 0 <= new < len(self.vocabulary) or not self._table[line, new]:
+        if not 0 <= new < len(self.vocabulary) or not self._bits[line, new]:
             where = f"inside {state.block}" if state.block else f"in phase {state.phase!r}"
             raise BadCodes(f"id {new} at step {state.count} is not allowed {where}")
+        state.line = -1
         state.left -= 1
         state.count += 1
         open_block = self.vocabulary.blocks[state.block] if state.block else None
@@ -215,13 +220,16 @@ class Grammar:
     # ---------------------------------------------------------------- masks
 
     def _row(self, state: State) -> int:
-        """The line of the table with what `state` allows; built when first met."""
-        if state.done:
-            return self._line("done", [_one(self.vocabulary.mark("pad"))])
-        block = self.vocabulary.blocks[state.block] if state.block else None
-        if block is not None and block.framed:
-            return self._inside(state, block)
-        return self._between(state)
+        """The line of the table with what `state` allows; built when first met, looked for once per step."""
+        if state.line < 0:
+            block = self.vocabulary.blocks[state.block] if state.block else None
+            if state.done:
+                state.line = self._line("done", [_one(self.vocabulary.mark("pad"))])
+            elif block is not None and block.framed:
+                state.line = self._inside(state, block)
+            else:
+                state.line = self._between(state)
+        return state.line
 
     def _inside(self, state: State, block: Block) -> int:
         legal, may_end = self._body(state, block, PHASES[state.phase].tail + 1)
@@ -303,6 +311,7 @@ class Grammar:
         line = len(self._rows)
         if line == len(self._table):
             self._table = torch.cat([self._table, torch.zeros_like(self._table)])
+            self._bits = self._table.numpy()
         for r in ranges:
             self._table[line, r.start : r.stop] = True
         self._rows[key] = line

@@ -57,12 +57,12 @@ def uniforms(seed: int | Sequence[int], rows: int, steps: int) -> Tensor:
     return torch.from_numpy(np.stack(streams)) if streams else torch.zeros(0, steps, dtype=torch.float64)
 
 
-def choose(logits: Tensor, legal: Tensor | None, uniform: Tensor, how: Choice) -> Tensor:
+def choose(logits: Tensor, mask: Tensor | None, uniform: Tensor, how: Choice) -> Tensor:
     """One id per row.
 
     Args:
         logits: [B, V].
-        legal: bool [B, V], at least one True per row; None = everything.
+        mask: float [B, V], 0 where an id is legal (at least once per row) and -inf elsewhere; None = all are.
         uniform: float64 [B] in [0, 1).
         how: temperature, top-k, top-p.
 
@@ -70,10 +70,10 @@ def choose(logits: Tensor, legal: Tensor | None, uniform: Tensor, how: Choice) -
         int64 [B], always legal.
 
     Raises:
-        ValueError: a legal logit is not finite.
+        ValueError: a logit is not finite.
     """
-    if legal is not None:
-        logits = torch.where(legal, logits, float("-inf"))
+    if mask is not None:
+        logits = logits + mask
     if how.temperature == 0:
         best, at = logits.max(-1)
         _check(best.isfinite())
