@@ -13,7 +13,7 @@ from unitok.data.sources.record import BadRecord, Record
 from unitok.data.tally import Tally
 from unitok.data.template import OWN, Draft, Form, MissingField, Part, drafts, own_form
 from unitok.data.writer import StoreWriter
-from unitok.document import Document, Segment, TooLong
+from unitok.document import Document, Rendered, Segment, TooLong
 from unitok.modality import Modality
 from unitok.vocabulary import Vocabulary
 
@@ -145,18 +145,18 @@ class Builder:
         else:
             document = Document.chat([(role or "", segments) for role, segments in turns], key=record.key)
         try:
-            for part_of in self._fitted(document, draft, tally):
-                writer.add(part_of.render(self.vocabulary), record.key, draft.form)
+            for rendered in self._fitted(document, draft, tally):
+                writer.add(rendered, record.key, draft.form)
         except TooLong as error:
             tally.too_long += 1
             return str(error)
         return None
 
-    def _fitted(self, document: Document, draft: Draft, tally: Tally) -> list[Document]:
+    def _fitted(self, document: Document, draft: Draft, tally: Tally) -> list[Rendered]:
         """The document, or what becomes of it if it is longer than allowed."""
         rendered = document.render(self.vocabulary)
         if len(rendered.ids) <= self.longest:
-            return [document]
+            return [rendered]
         plain = draft.turns[0][0] is None
         part = draft.parts[0]
         whole = [document]
@@ -170,7 +170,7 @@ class Builder:
             whole = [Document.of(Segment(part.block, one), key=document.key) for one in codes]
         fits = [fit for one in whole for fit in one.fit(self.vocabulary, self.modalities, self.longest)]
         tally.shortened += not plain
-        return fits
+        return [fit.render(self.vocabulary) for fit in fits]
 
     def _spread(self, text: str) -> list[str]:
         """A long text as stretches that fill a document each, cut at the best borders."""

@@ -174,6 +174,8 @@ def own_form(record: Record, vocabulary: Vocabulary) -> tuple[Form, Record]:
             )
     else:
         turns.append((None, slots(_listed("document", record.fields["document"]))))
+    if not values:
+        raise ValueError("the document has no parts: give it at least one")
     return Form("own", tuple(turns)), record._replace(fields=values)
 
 
