@@ -1,0 +1,88 @@
+"""Ask a trained run: `python recipes/sample.py runs/demo --prompt "Draw a cat." --first image --guidance image=4`.
+
+A prompt may hold items by reference: "What is this? {image:photo.png}", "Describe {molecule:CCO}.". The
+answer streams to the terminal; items that the model writes are saved to `--out`, with a picture of each.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from unitok.generate import Sampler
+from unitok.generate.prompt import chat
+from unitok.modality import Item, Modality
+from unitok.run import reopen
+
+
+def scale(text: str) -> tuple[str, float]:
+    """The two sides of "image=4.0"."""
+    name, _, value = text.partition("=")
+    return name, float(value)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    out = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    out.add_argument("run", type=Path, nargs="?", default=Path("runs/demo"), help="folder of a finished run")
+    out.add_argument("--prompt", required=True, help="what to ask, with {block:file or item} references")
+    out.add_argument("--system", default="", help="what to say before")
+    out.add_argument("--budget", type=int, default=256, help="most ids that the answer may take")
+    out.add_argument("--temperature", type=float, default=1.0, help="0 takes the likeliest id")
+    out.add_argument("--top-k", type=int, default=0, help="choose among that many likeliest ids; 0 = all")
+    out.add_argument(
+        "--top-p", type=float, default=1.0, help="choose among the fewest that hold this probability"
+    )
+    out.add_argument(
+        "--guidance", type=scale, nargs="*", default=[], metavar="BLOCK=SCALE", help="as in image=4.0"
+    )
+    out.add_argument("--produce", nargs="*", help="blocks that may be written; all, if not given")
+    out.add_argument("--forbid", nargs="*", default=[], help="blocks that may not be written")
+    out.add_argument("--first", help="block that the answer must begin with")
+    out.add_argument("--seed", type=int, default=0)
+    out.add_argument("--out", type=Path, default=Path("samples"), help="folder for what the model writes")
+    return out
+
+
+def keep(modality: Modality, item: Item, path: Path) -> str:
+    """Save an item and its picture to `path` plus a suffix; the files and the item in a few words."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files = [path.with_suffix(suffix) for suffix in modality.suffixes[:1]]
+    for file in files:
+        modality.save(item, file)
+    if path.with_suffix(".png") not in files:
+        files.append(path.with_suffix(".png"))
+        modality.show(item).save(files[-1])
+    return f"{modality.label(item)}: {', '.join(map(str, files))}"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Stream one answer."""
+    options = vars(parser().parse_args(arguments))
+    prompt, system, out = options.pop("prompt"), options.pop("system"), options.pop("out")
+    run, decoder = reopen(options.pop("run"))
+    if sum(weight.numel() for weight in decoder.parameters()) < 20e6:
+        torch.set_num_threads(1)  # more threads only wait for one another in so small a model
+    sampler = Sampler(decoder.eval(), run.vocabulary, run.modalities)
+    document = chat(prompt, run.modalities, system)
+    count = 0
+    for event in sampler.stream(document, **{**options, "guidance": dict(options["guidance"])}):
+        if event[0] == "text":
+            print(event[1], end="", flush=True)
+        elif event[0] == "begin":
+            print(f"[{event[1]} ", end="", flush=True)
+        elif event[0] == "end":
+            count += 1
+            print(
+                keep(run.modalities[event[1]], event[2], out / f"{count:02d}-{event[1]}"), end="]", flush=True
+            )
+    print()
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (ValueError, OSError) as error:
+        raise SystemExit(f"sample: {error}") from error
