@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-
 from data_toys import Formula, Latin, Picture
 
 from unitok import Codes, Document, Modality, Segment, Vocabulary

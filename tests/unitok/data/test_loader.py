@@ -25,7 +25,9 @@ def take(loader, count):
 
 def steps(stores, vocabulary, world, batch, accumulate, count):
     """Tokens of `count` steps, each as a sorted list of rows: what the whole world sees."""
-    ranks = [take(loader(stores, vocabulary, batch, rank, world), count * accumulate) for rank in range(world)]
+    ranks = [
+        take(loader(stores, vocabulary, batch, rank, world), count * accumulate) for rank in range(world)
+    ]
     out = []
     for step in range(count):
         mine = [ranks[r][step * accumulate + a] for a in range(accumulate) for r in range(world)]
@@ -33,8 +35,12 @@ def steps(stores, vocabulary, world, batch, accumulate, count):
     return out
 
 
-@pytest.mark.parametrize(("world", "batch", "accumulate"), [(1, 2, 4), (1, 4, 2), (2, 4, 1), (2, 1, 4), (4, 2, 1)])
-def test_every_world_and_accumulation_sees_the_same_rows_in_a_step(stores, vocabulary, world, batch, accumulate):
+@pytest.mark.parametrize(
+    ("world", "batch", "accumulate"), [(1, 2, 4), (1, 4, 2), (2, 4, 1), (2, 1, 4), (4, 2, 1)]
+)
+def test_every_world_and_accumulation_sees_the_same_rows_in_a_step(
+    stores, vocabulary, world, batch, accumulate
+):
     wanted = steps(stores, vocabulary, 1, 8, 1, 6)
     assert steps(stores, vocabulary, world, batch, accumulate, 6) == wanted
 

@@ -45,7 +45,9 @@ def test_asking_for_many_rows_gives_the_same_as_one_by_one():
     layout = p.layout(asked)
     for at, number in enumerate(asked):
         mine = layout.row == at
-        got = zip(layout.store[mine].tolist(), layout.doc[mine].tolist(), layout.null[mine].tolist(), strict=True)
+        got = zip(
+            layout.store[mine].tolist(), layout.doc[mine].tolist(), layout.null[mine].tolist(), strict=True
+        )
         assert list(got) == p.row(number)
 
 

@@ -44,11 +44,19 @@ def test_a_row_is_its_documents_column_by_column(stores, vocabulary):
             ids = one.ids[1:].tolist() + [-1]
             kinds = one.kind[1:].tolist() + [0]
             assert batch.weight[at, here].tolist() == loss
-            assert batch.targets[at, here].tolist() == [i if w else -1 for i, w in zip(ids, loss, strict=True)]
+            assert batch.targets[at, here].tolist() == [
+                i if w else -1 for i, w in zip(ids, loss, strict=True)
+            ]
             assert batch.kind[at, here].tolist() == [k if w else 0 for k, w in zip(kinds, loss, strict=True)]
             for name, channel in vocabulary.channels.items():
-                dense = torch.zeros(size, channel.width) if channel.kind == "float" else -torch.ones(size, channel.width)
-                places, values = one.side.get(name, (torch.zeros(0, dtype=torch.int64), torch.zeros(0, channel.width)))
+                dense = (
+                    torch.zeros(size, channel.width)
+                    if channel.kind == "float"
+                    else -torch.ones(size, channel.width)
+                )
+                places, values = one.side.get(
+                    name, (torch.zeros(0, dtype=torch.int64), torch.zeros(0, channel.width))
+                )
                 dense[places] = values.to(dense.dtype)
                 assert torch.equal(batch.side[name][at, here].to(dense.dtype), dense)
             begin += size

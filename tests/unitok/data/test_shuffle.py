@@ -14,7 +14,9 @@ def test_it_is_a_bijection(n, key):
     assert sorted(permute(np.arange(n), n, key).tolist()) == list(range(n))
 
 
-@given(n=st.integers(1, 10**12), key=st.integers(0, 2**63), picked=st.lists(st.floats(0, 0.999999), max_size=20))
+@given(
+    n=st.integers(1, 10**12), key=st.integers(0, 2**63), picked=st.lists(st.floats(0, 0.999999), max_size=20)
+)
 def test_each_element_is_mapped_on_its_own(n, key, picked):
     index = np.array([int(p * n) for p in picked], np.int64)
     together = permute(index, n, key)

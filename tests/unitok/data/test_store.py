@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import json
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +18,9 @@ from unitok.data.writer import StoreWriter
 from unitok.vocabulary import VocabularyMismatch
 
 VOCABULARY = Vocabulary.build({"text": Latin(), "image": Picture(), "molecule": Formula()})
-TEXT = st.text(st.characters(max_codepoint=255), max_size=12).map(lambda s: Segment("text", Latin().encode([s])[0]))
+TEXT = st.text(st.characters(max_codepoint=255), max_size=12).map(
+    lambda s: Segment("text", Latin().encode([s])[0])
+)
 IMAGE = st.binary(min_size=4, max_size=4).filter(lambda b: b[0] != 255)
 SEGMENT = st.one_of(
     TEXT,
@@ -69,7 +72,9 @@ def test_documents_come_back_as_they_were_written(tmp_path, documents, data):
     assert piece.length.tolist() == [len(one.ids) for one in wanted]
     first = np.cumsum([0, *piece.length])
     for name, (at, _) in piece.side.items():
-        spots = [s + start for one, start in zip(wanted, first, strict=False) for s in one.side.get(name, [[]])[0]]
+        spots = [
+            s + start for one, start in zip(wanted, first, strict=False) for s in one.side.get(name, [[]])[0]
+        ]
         assert at.tolist() == [int(spot) for spot in spots]
 
 
@@ -141,7 +146,9 @@ def test_a_folder_that_is_no_store_or_another_format(tmp_path, stores):
 def test_its_fingerprint_is_that_of_its_content(tmp_path, vocabulary, modalities):
     def make(name, text):
         with StoreWriter(tmp_path / name, vocabulary) as writer:
-            writer.add(Document.of(Segment("text", modalities["text"].encode([text])[0])).render(vocabulary), "k")
+            writer.add(
+                Document.of(Segment("text", modalities["text"].encode([text])[0])).render(vocabulary), "k"
+            )
             return writer.finish().index.fingerprint
 
     assert make("a", "red") == make("b", "red") != make("c", "blue")
@@ -152,26 +159,34 @@ def test_a_store_travels_to_worker_processes(stores):
     equal(copy.document(3), stores["chat"].document(3))
 
 
+def write(path, vocabulary, rendered, before_the_end):
+    with StoreWriter(path, vocabulary) as writer:
+        writer.add(rendered, "k")
+        before_the_end(writer)
+        writer.finish()
+
+
 def test_an_error_while_writing_leaves_nothing_and_spares_the_old_store(stores, vocabulary):
+    def fail(writer):
+        raise RuntimeError("in the middle")
+
     path = stores["chat"].path
     before = sorted(path.parent.iterdir())
-    writer = StoreWriter(path, vocabulary)
-    with pytest.raises(OSError, match="No space"), writer:
-        writer.add(stores["plain"].document(0), "k")
-        raise OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(RuntimeError, match="in the middle"):
+        write(path, vocabulary, stores["plain"].document(0), fail)
     assert sorted(path.parent.iterdir()) == before
     assert len(Store.open(path, vocabulary, verify=True)) == 40
 
 
-@pytest.mark.skipif(not __import__("os").path.exists("/dev/full"), reason="needs /dev/full")
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_full_disk_names_the_store_and_leaves_nothing(tmp_path, stores, vocabulary):
-    writer = StoreWriter(tmp_path / "new", vocabulary)
-    column = writer._columns["ids"]
-    column._file.close()
-    column._file = open("/dev/full", "wb")
-    with pytest.raises(OSError, match=r"new.*could not be written.*free space"), writer:
-        writer.add(stores["plain"].document(0), "k")
-        writer.finish()
+    def fill_disk(writer):
+        writer._columns["ids"]._file = Path("/dev/full").open("wb")
+        writer.add(stores["plain"].document(1), "k")
+
+    with pytest.raises(OSError, match=r"new could not be written \(No space.*free space") as caught:
+        write(tmp_path / "new", vocabulary, stores["plain"].document(0), fill_disk)
+    assert caught.value.errno == errno.ENOSPC
     assert not (tmp_path / "new").exists()
     assert not list(tmp_path.glob("*.tmp"))
 

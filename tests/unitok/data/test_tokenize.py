@@ -19,7 +19,10 @@ from unitok.vocabulary import Vocabulary, VocabularyMismatch
 
 CAPTION = {
     "fields": {"image": "image", "caption": "text"},
-    "chat": [{"user": "{image}What?", "assistant": "{caption}"}, {"user": "Draw {caption}.", "assistant": "{image}"}],
+    "chat": [
+        {"user": "{image}What?", "assistant": "{caption}"},
+        {"user": "Draw {caption}.", "assistant": "{image}"},
+    ],
     "plain": ["{caption}{image}"],
 }
 
@@ -68,7 +71,9 @@ def test_companions_go_with_the_condition_only(source, run, pictures):
     store = run(source([{"image": {"file": "b.img"}, "caption": "x"}], **CAPTION))["s"]
     at, value = store.document(0).side["image_edge"]
     assert value.tolist() == [[4.5, 4.5]] * 4
-    assert store.document(0).ids[at].tolist() == [store.vocabulary().blocks["image"].start + i for i in (9, 8, 7, 6)]
+    assert store.document(0).ids[at].tolist() == [
+        store.vocabulary().blocks["image"].start + i for i in (9, 8, 7, 6)
+    ]
     assert store.document(1).side == {}
 
 
@@ -136,7 +141,10 @@ def test_splits_by_field_and_by_hash(source, run):
 
 
 def test_held_out_items_have_no_variants_and_sources_without_any_are_left_out(source, run, pictures):
-    rows = [{"image": {"file": f"{n}.img"}, "caption": "c", "split": s} for n, s in (("a", "train"), ("b", "heldout"))]
+    rows = [
+        {"image": {"file": f"{n}.img"}, "caption": "c", "split": s}
+        for n, s in (("a", "train"), ("b", "heldout"))
+    ]
     config = source(rows, variants=4, **CAPTION)
     assert len(run(config)["s"]) == 12
     assert len(run(config, "heldout")["s"]) == 3
@@ -163,7 +171,10 @@ BAD = [
     ({"turns": [{"role": "robot", "content": "x"}]}, "s.jsonl:2: unknown role 'robot'"),
     ({"turns": [{"role": "user"}]}, "s.jsonl:2: a turn must be"),
     ({"document": [{"molecule": "CCX"}]}, "s.jsonl:2: molecule: 'CCX' is no formula"),
-    ({"document": [{"molecule": "C" * 21}]}, "s.jsonl:2: molecule body has 21 positions: it must have 1 to 20"),
+    (
+        {"document": [{"molecule": "C" * 21}]},
+        "s.jsonl:2: molecule body has 21 positions: it must have 1 to 20",
+    ),
 ]
 
 
@@ -326,7 +337,9 @@ def test_a_file_that_was_missing_and_now_is_there_builds_anew(source, run, pictu
     assert len(run(source(rows, **CAPTION))["s"]) == 6
 
 
-def test_another_tokenizer_builds_anew_and_a_wrong_one_is_refused(source, run, tmp_path, modalities, vocabulary):
+def test_another_tokenizer_builds_anew_and_a_wrong_one_is_refused(
+    source, run, tmp_path, modalities, vocabulary
+):
     config = source([{"t": "x"}], fields={"t": "text"}, plain=["{t}"])
     first = run(config)["s"]
     other = Latin()

@@ -1,0 +1,39 @@
+"""Turn the sources of a configuration into token stores, ahead of training or to look at the data.
+
+    python recipes/tokenize.py                                      the demo: recipes/configs/demo.toml
+    python recipes/tokenize.py my.toml data.seq_len=1024 --strict   stop at the first bad record
+
+Training does the same by itself and finds these stores by their content. Bad records are named with file, line
+and reason and listed in `bad.jsonl` of their store; look at a store with `python tools/inspect_store.py`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from unitok.config import load
+from unitok.run import Run
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Build the stores of both splits and say where they are."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("config", nargs="?", default=Path(__file__).parent / "configs" / "demo.toml")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="dotted keys of the configuration")
+    parser.add_argument("--strict", action="store_true", help="stop at the first bad record")
+    parser.add_argument("--verify", action="store_true", help="compare every column with its checksum")
+    options = parser.parse_args(arguments)
+    strict = ["data.strict=true"] if options.strict else []
+    run = Run.of(load(options.config, [*options.overrides, *strict]))
+    for split in ("train", "heldout"):
+        for name, store in run.stores(split).items():
+            if options.verify:
+                store.verify()
+            print(f"{split:8} {name:20} {len(store):9,} documents {store.tokens:12,} tokens  {store.path}")
+
+
+if __name__ == "__main__":
+    main()
