@@ -17,7 +17,7 @@ class PanelConfig(_Strict):
     Args:
         title: heading, in the reader's words ("image -> caption").
         source: name of the data source that the documents come from.
-        chat: which chat template of that source; -1: the conversations that its records bring along.
+        chat: which chat template of that source; absent: any chat, those that records bring along too.
         count: how many examples are shown.
         score: how many are generated and scored; the report's figures are over these.
         turns: "first" writes the first assistant turn; "all" writes every one in order, each seeing what the
@@ -30,7 +30,7 @@ class PanelConfig(_Strict):
 
     title: str
     source: str
-    chat: Annotated[int, Field(ge=-1)] = 0
+    chat: Annotated[int, Field(ge=0)] | None = None
     count: Annotated[int, Field(ge=1)] = 4
     score: Annotated[int, Field(ge=1)] = 16
     turns: Literal["first", "all"] = "first"

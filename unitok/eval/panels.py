@@ -53,19 +53,21 @@ def task(panel: PanelConfig, stores: Mapping[str, Store], vocabulary: Vocabulary
 
 
 def _documents(panel: PanelConfig, store: Store, vocabulary: Vocabulary) -> list[Document]:
-    wanted = "own" if panel.chat < 0 else f"chat.{panel.chat}"
     order = np.argsort(keyed(panel.seed, np.arange(len(store))), kind="stable")
     found: dict[str, Document] = {}
     for doc in order.tolist():
         if len(found) == max(panel.count, panel.score):
             break
-        key = store.key(doc)
-        if store.form(doc) == wanted and key not in found:
-            found[key] = conversation(vocabulary.parse(store.document(doc).ids), vocabulary, key)
+        if panel.chat is not None and store.form(doc) != f"chat.{panel.chat}":
+            continue
+        key, ids = store.key(doc), store.document(doc).ids
+        if key not in found and (ids == vocabulary.mark("assistant")).any():
+            found[key] = conversation(vocabulary.parse(ids), vocabulary, key)
     if not found:
         forms = sorted({store.form(doc) for doc in range(len(store))})
+        wanted = "a chat" if panel.chat is None else f"chat.{panel.chat}"
         raise ValueError(
-            f"report panel {panel.title!r} asks for {wanted} of source {panel.source!r}, of which "
-            f"nothing is held out: it has {', '.join(forms) or 'no documents'}"
+            f"report panel {panel.title!r} asks for {wanted} of source {panel.source!r}, of which nothing is "
+            f"held out: it has {', '.join(forms) or 'no documents'}"
         )
     return list(found.values())

@@ -24,6 +24,7 @@ from unitok.eval.runner import answer, summary
 from unitok.generate import Sampler
 from unitok.modality import Modality
 from unitok.model.decoder import Decoder
+from unitok.run import reopen
 from unitok.train import metrics
 from unitok.vocabulary import Vocabulary
 
@@ -36,8 +37,8 @@ SMALL_REMARK = (
 
 
 @dataclass(frozen=True)
-class Run:
-    """What a run was, for the headline.
+class Trained:
+    """What a run was, for the headline and the curves.
 
     Args:
         parameters: how many numbers the model learns.
@@ -56,7 +57,7 @@ class Run:
     held: Mapping[str, Curve] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, folder: str | Path, seq_len: int) -> Run:
+    def of(cls, folder: str | Path, seq_len: int) -> Trained:
         """What the metrics of a run's folder tell.
 
         Raises:
@@ -92,7 +93,7 @@ def _curves(records: Sequence[Mapping[str, Any]]) -> dict[str, Curve]:
 def write(
     folder: str | Path,
     config: ReportConfig,
-    run: Run,
+    run: Trained,
     decoder: Decoder,
     vocabulary: Vocabulary,
     modalities: Mapping[str, Modality],
@@ -148,9 +149,32 @@ def write(
     return path
 
 
+def of_run(folder: str | Path) -> Path:
+    """Write the report of a finished run again, from its folder alone.
+
+    Raises:
+        FileNotFoundError: the folder holds no finished run.
+        ValueError: its configuration has no `[report]` table.
+    """
+    run, decoder = reopen(folder)
+    if run.config.report is None:
+        raise ValueError(f"{folder}: its configuration has no [report] table: add one to say what to show")
+    trained = Trained.of(folder, run.config.data.seq_len)
+    return write(
+        folder,
+        run.config.report,
+        trained,
+        decoder,
+        run.vocabulary,
+        run.modalities,
+        run.stores(),
+        run.stores("heldout"),
+    )
+
+
 def _page(
     config: ReportConfig,
-    run: Run,
+    run: Trained,
     measures: Sequence[Measure],
     held_tokens: int,
     shown: Sequence[page.Panel],
@@ -182,7 +206,7 @@ def _page(
     )
 
 
-def _figure(m: Measure, run: Run) -> str:
+def _figure(m: Measure, run: Trained) -> str:
     none = Curve([], [])
     earlier = [(s, v) for s, v in zip(*run.held.get(m.kind, none), strict=True) if s < run.steps]
     held = Curve([*(s for s, _ in earlier), run.steps], [*(v for _, v in earlier), m.nats])

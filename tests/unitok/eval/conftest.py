@@ -66,50 +66,47 @@ def seg(name, item):
 
 def chats(number):
     """(key, form, document) of one record."""
-    picture = [1 + number % 6, number // 6 % 7, 2, 3]
+    picture = seg("image", [1 + number % 6, number // 6 % 7, 2, 3])
     said = f"a picture of {number}"
-    yield (
-        f"r{number}",
-        "chat.0",
-        Document.chat(
-            [("user", [seg("image", picture), seg("text", "What?")]), ("assistant", [seg("text", said)])]
-        ),
-    )
-    yield (
-        f"r{number}",
-        "chat.1",
-        Document.chat([("user", [seg("text", f"Draw {said}")]), ("assistant", [seg("image", picture)])]),
-    )
-    yield (
-        f"r{number}",
-        "own",
-        Document.chat(
-            [
-                ("user", [seg("text", "Hello")]),
-                ("assistant", [seg("text", "Hi")]),
-                ("user", [seg("text", f"Draw {number}")]),
-                ("assistant", [seg("text", "Here:"), seg("image", picture)]),
-            ]
-        ),
-    )
+    asked = [("user", [picture, seg("text", "What?")]), ("assistant", [seg("text", said)])]
+    drawn = [("user", [seg("text", f"Draw {said}")]), ("assistant", [picture])]
+    yield f"r{number}", "chat.0", Document.chat(asked)
+    yield f"r{number}", "chat.1", Document.chat(drawn)
 
 
-def make_store(path, records):
+def talks(number):
+    """Records that bring their own documents: a page and a conversation."""
+    yield f"p{number}", "own", Document.of(seg("text", f"page {number}"))
+    turns = [
+        ("user", [seg("text", "Hello")]),
+        ("assistant", [seg("text", "Hi")]),
+        ("user", [seg("text", f"Draw {number}")]),
+        ("assistant", [seg("text", "Here:"), seg("image", [1 + number % 6, 2, 2, 3])]),
+    ]
+    yield f"t{number}", "own", Document.chat(turns)
+
+
+def make_store(path, records, make):
     with StoreWriter(path, VOCABULARY) as writer:
         for number in records:
-            for key, form, document in chats(number):
+            for key, form, document in make(number):
                 writer.add(document.render(VOCABULARY), key, form)
         return writer.finish()
 
 
+def make_stores(folder, records):
+    made = {"pictures": chats, "talks": talks}
+    return {name: make_store(folder / name, records, make) for name, make in made.items()}
+
+
 @pytest.fixture(scope="session")
 def train(tmp_path_factory):
-    return {"pictures": make_store(tmp_path_factory.mktemp("store") / "train", range(8, 60))}
+    return make_stores(tmp_path_factory.mktemp("train"), range(8, 60))
 
 
 @pytest.fixture(scope="session")
 def heldout(tmp_path_factory):
-    return {"pictures": make_store(tmp_path_factory.mktemp("store") / "heldout", range(8))}
+    return make_stores(tmp_path_factory.mktemp("heldout"), range(8))
 
 
 @pytest.fixture(scope="session")
