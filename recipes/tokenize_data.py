@@ -1,7 +1,7 @@
 """Turn the sources of a configuration into token stores, ahead of training or to look at the data.
 
-    python recipes/tokenize.py                                      the demo: recipes/configs/demo.toml
-    python recipes/tokenize.py my.toml data.seq_len=1024 --strict   stop at the first bad record
+    python recipes/tokenize_data.py                                      the demo: recipes/configs/demo.toml
+    python recipes/tokenize_data.py my.toml data.seq_len=1024 --strict   stop at the first bad record
 
 Training does the same by itself and finds these stores by their content. Bad records are named with file, line
 and reason and listed in `bad.jsonl` of their store; look at a store with `python tools/inspect_store.py`.
