@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-LEADS = (range(0x00, 0x80), range(0xC2, 0xF5))
-"""Bytes that open a character: ASCII, and the leads of two to four bytes."""
+LEADS = (range(0x00, 0x80), range(0xC2, 0xE0), range(0xE0, 0xF0), range(0xF0, 0xF5))
+"""Bytes that open a character of one (ASCII), two, three and four bytes."""
 
 _TAIL = range(0x80, 0xC0)
 _SECOND = {0xE0: range(0xA0, 0xC0), 0xED: range(0x80, 0xA0), 0xF0: range(0x90, 0xC0), 0xF4: range(0x80, 0x90)}

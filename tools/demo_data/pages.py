@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
 from typing import Any
 
-from .common import Record, article, chance, digest, join, sentence
+from demo_data.common import Record, article, chance, digest, join, sentence
 
 Piece = dict[str, Any]
 EMOJI_PER_PAGE, CLOUDS_PER_PAGE, CARDS, FAMILIES, CHATS = 4, 3, 400, 100, 300
@@ -93,7 +93,9 @@ def _families(molecules: list[Record], count: int) -> Iterator[Record]:
     kin: dict[str, list[Record]] = {}
     for record in molecules:
         for words in record["sentence"]:
-            found = next((plural for one, plural in FAMILY.items() if f" is {one} with the formula" in words), None)
+            found = next(
+                (plural for one, plural in FAMILY.items() if f" is {one} with the formula" in words), None
+            )
             if found:
                 kin.setdefault(found, []).append(record)
     groups = [
@@ -106,7 +108,11 @@ def _families(molecules: list[Record], count: int) -> Iterator[Record]:
     for plural, members in groups[:count]:
         pieces = [text(f"{'Two' if len(members) == 2 else 'Three'} {plural}.\n")]
         for record in members:
-            pieces += [text(f"{sentence(record['name']).rstrip('.')}: "), thing(record, "molecule"), text("\n")]
+            pieces += [
+                text(f"{sentence(record['name']).rstrip('.')}: "),
+                thing(record, "molecule"),
+                text("\n"),
+            ]
         yield {"key": f"page/family/{members[0]['key']}", "document": pieces}
 
 

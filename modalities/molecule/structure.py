@@ -1,0 +1,140 @@
+"""RDKit structures: from strings and files and back, drawn, compared. Nothing here knows of tokens."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+from rdkit import Chem, DataStructs, rdBase
+from rdkit.Chem import rdDepictor, rdFingerprintGenerator
+from rdkit.Chem.Draw import rdMolDraw2D
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+_PLAIN = {Chem.BondType.SINGLE, Chem.BondType.DOUBLE, Chem.BondType.TRIPLE, Chem.BondType.AROMATIC}
+SUFFIXES = (".smi", ".sdf", ".mol")
+
+
+def from_smiles(text: str) -> Chem.Mol:
+    """The structure of a SMILES string.
+
+    Raises:
+        ValueError: not SMILES, a reaction, an impossible valence, or empty.
+    """
+    if not text.strip():
+        raise ValueError("the SMILES is empty: a molecule has at least one atom")
+    if ">" in text and "->" not in text:
+        raise ValueError(f"{_short(text)} is a reaction: give one molecule")
+    with rdBase.BlockLogs():
+        mol = Chem.MolFromSmiles(text)
+        if mol is not None:
+            return mol
+        raw = Chem.MolFromSmiles(text, sanitize=False)
+        if raw is None:
+            raise ValueError(
+                f"{_short(text)} is not SMILES: check brackets, ring numbers and element symbols"
+            )
+        problems = [problem.Message() for problem in Chem.DetectChemistryProblems(raw)]
+    reason = problems[0] if problems else "RDKit cannot sanitise it"
+    raise ValueError(f"{_short(text)} is no possible molecule ({reason}): mend the structure")
+
+
+def check(mol: Chem.Mol) -> None:
+    """Refuse what SMILES with plain bonds cannot say.
+
+    Raises:
+        ValueError: no atoms, a wildcard, an atom map, a dative or other special bond.
+    """
+    if mol.GetNumAtoms() == 0:
+        raise ValueError("the molecule is empty: it needs at least one atom")
+    for atom in mol.GetAtoms():
+        if atom.GetAtomicNum() == 0:
+            raise ValueError(f"atom {atom.GetIdx()} is the wildcard '*': name its element")
+        if atom.GetAtomMapNum():
+            raise ValueError(f"atom {atom.GetIdx()} has an atom map number, which is not kept: remove it")
+    for bond in mol.GetBonds():
+        if bond.GetBondType() not in _PLAIN:
+            kind = str(bond.GetBondType()).lower()
+            raise ValueError(f"bond {bond.GetIdx()} is {kind}: only single, double and triple bonds are kept")
+
+
+def canonical(mol: Chem.Mol) -> str:
+    """Canonical SMILES with stereo and isotopes."""
+    return str(Chem.MolToSmiles(mol))
+
+
+def kekule(smiles: str) -> str:
+    """The same SMILES with alternating bonds in place of aromatic atoms."""
+    mol = Chem.MolFromSmiles(smiles)
+    Chem.Kekulize(mol, clearAromaticFlags=True)
+    return str(Chem.MolToSmiles(mol, kekuleSmiles=True))
+
+
+def read(data: bytes, suffix: str) -> Chem.Mol | str:
+    """The one molecule of a .smi file (its SMILES), or of an .sdf or .mol file (the structure).
+
+    Raises:
+        ValueError: another suffix, damaged text, or not exactly one molecule.
+    """
+    if suffix not in SUFFIXES:
+        raise ValueError(f"molecules cannot be read from {suffix!r}: use {', '.join(SUFFIXES)}")
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"byte {error.start} is not UTF-8: the file is damaged") from error
+    if suffix == ".smi":
+        lines = [line for line in text.splitlines() if line.strip()]
+        if len(lines) != 1:
+            raise ValueError(f"the file has {len(lines)} lines: one .smi file holds one molecule")
+        return lines[0].split()[0]
+    blocks = [block for block in text.replace("\r\n", "\n").split("$$$$\n") if block.strip()]
+    if len(blocks) != 1:
+        raise ValueError(f"the file has {len(blocks)} records: one {suffix} file holds one molecule")
+    with rdBase.BlockLogs():
+        mol = Chem.MolFromMolBlock(blocks[0])
+    if mol is None:
+        raise ValueError("the MOL block is damaged or its valences are impossible: RDKit cannot read it")
+    return mol
+
+
+def write(mol: Chem.Mol, suffix: str) -> bytes:
+    """The bytes of a .smi, .sdf or .mol file; coordinates are laid out in the plane if there are none.
+
+    Raises:
+        ValueError: another suffix.
+    """
+    if suffix not in SUFFIXES:
+        raise ValueError(f"molecules cannot be written to {suffix!r}: use {', '.join(SUFFIXES)}")
+    if suffix == ".smi":
+        return (canonical(mol) + "\n").encode()
+    mol = Chem.Mol(mol)
+    if not mol.GetNumConformers():
+        rdDepictor.Compute2DCoords(mol)
+    Chem.FindPotentialStereoBonds(mol)  # unstated double bonds are written as such, not as they are drawn
+    block = str(Chem.MolToMolBlock(mol))
+    return (block + ("$$$$\n" if suffix == ".sdf" else "")).encode()
+
+
+def draw(mol: Chem.Mol, size: int = 256) -> Image.Image:
+    """The 2D structure on white, [size, size] RGB."""
+    from PIL import Image
+
+    canvas = rdMolDraw2D.MolDraw2DCairo(size, size)
+    flat = Chem.Mol(mol)
+    rdDepictor.Compute2DCoords(flat)
+    rdMolDraw2D.PrepareAndDrawMolecule(canvas, flat)
+    canvas.FinishDrawing()
+    return Image.open(io.BytesIO(canvas.GetDrawingText())).convert("RGB")
+
+
+def compare(a: Chem.Mol, b: Chem.Mol) -> dict[str, float]:
+    """{"exact": canonical SMILES equal, "tanimoto": of Morgan fingerprints, radius 2, 2,048 bits}."""
+    morgan = rdFingerprintGenerator.GetMorganGenerator(radius=2, fpSize=2048)
+    same = canonical(a) == canonical(b)
+    near = DataStructs.TanimotoSimilarity(morgan.GetFingerprint(a), morgan.GetFingerprint(b))
+    return {"exact": float(same), "tanimoto": float(near)}
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 60 else text[:57] + "...")
