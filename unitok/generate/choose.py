@@ -1,6 +1,6 @@
-"""From logits to one id per row: mask -> temperature -> top-k -> top-p -> one uniform number.
+"""From logits to one id per row: temperature -> top-k -> top-p -> one uniform number.
 
-Guidance comes before, on raw logits. The id is drawn by inverting the cumulative distribution at a
+Guidance comes before, on raw logits, and then the grammar's mask. The id is drawn by inverting the cumulative distribution at a
 uniform number that belongs to the row and the step alone, so that what a row becomes does not depend on
 the rows beside it. Nucleus sampling: Holtzman et al. 2020, arXiv:1904.09751.
 """
@@ -57,23 +57,20 @@ def uniforms(seed: int | Sequence[int], rows: int, steps: int) -> Tensor:
     return torch.from_numpy(np.stack(streams)) if streams else torch.zeros(0, steps, dtype=torch.float64)
 
 
-def choose(logits: Tensor, mask: Tensor | None, uniform: Tensor, how: Choice) -> Tensor:
+def choose(logits: Tensor, uniform: Tensor, how: Choice) -> Tensor:
     """One id per row.
 
     Args:
-        logits: [B, V].
-        mask: float [B, V], 0 where an id is legal (at least once per row) and -inf elsewhere; None = all are.
+        logits: [B, V], -inf for ids that must not come; at least one per row may.
         uniform: float64 [B] in [0, 1).
         how: temperature, top-k, top-p.
 
     Returns:
-        int64 [B], always legal.
+        int64 [B]; never an id with -inf.
 
     Raises:
-        ValueError: a logit is not finite.
+        ValueError: a logit is NaN or +inf, or all of a row are -inf.
     """
-    if mask is not None:
-        logits = logits + mask
     if how.temperature == 0:
         best, at = logits.max(-1)
         _check(best.isfinite())

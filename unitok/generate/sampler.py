@@ -165,7 +165,7 @@ class Sampler:
                 logits = batch.logits()  # [B, 1 or 2, V]
                 blocks = [state.block for state in states]
                 guided = guide(logits, scales(guidance, blocks)) if job.options.guided else logits[:, 0]
-                ids = choose(guided, job.masks.take(lines), draws[:, step], how)
+                ids = choose(job.masks.apply(guided, lines), draws[:, step], how)
                 new = ids.tolist()
             else:
                 new, ids = only, torch.tensor(only, device=device)
@@ -243,5 +243,6 @@ class Sampler:
         key = (produce - {*options.forbid}, options.first, "turn" if True in chats else "end")
         if key not in self._grammars:
             grammar = Grammar.answer(self.vocabulary, self.modalities, *key)
-            self._grammars[key] = grammar, Masks(grammar, self.decoder.lm_head.weight.device)
+            weight = self.decoder.lm_head.weight
+            self._grammars[key] = grammar, Masks(grammar, weight.device, weight.dtype)
         return self._grammars[key]

@@ -10,9 +10,8 @@ from unitok.generate.choose import Choice, choose, uniforms
 SEEDS = st.integers(0, 2**31)
 
 
-def added(legal: torch.Tensor) -> torch.Tensor:
-    """The mask that is added to logits."""
-    return torch.where(legal, 0.0, float("-inf"))
+def masked(logits: torch.Tensor, legal: torch.Tensor) -> torch.Tensor:
+    return torch.where(legal, logits, float("-inf"))
 
 
 def random(seed: int, rows: int = 4, size: int = 50) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -26,7 +25,7 @@ def random(seed: int, rows: int = 4, size: int = 50) -> tuple[torch.Tensor, torc
 @given(SEEDS, st.sampled_from([0.0, 0.001, 0.5, 1.0, 30.0]), st.integers(0, 60), st.floats(0.01, 1.0))
 def test_the_choice_is_legal(seed: int, temperature: float, top_k: int, top_p: float) -> None:
     logits, legal, uniform = random(seed)
-    ids = choose(logits, added(legal), uniform, Choice(temperature, top_k, top_p).check())
+    ids = choose(masked(logits, legal), uniform, Choice(temperature, top_k, top_p).check())
     assert legal.gather(1, ids[:, None]).all()
 
 
@@ -35,7 +34,7 @@ def test_one_legal_id_is_taken_whatever_the_logits(seed: int, temperature: float
     logits, _, uniform = random(seed)
     only = torch.tensor([3, 0, 49, 7])
     legal = torch.zeros(4, 50, dtype=torch.bool).scatter(1, only[:, None], True)
-    assert choose(logits * 100, added(legal), uniform, Choice(temperature, top_k)).tolist() == only.tolist()
+    assert choose(masked(logits * 100, legal), uniform, Choice(temperature, top_k)).tolist() == only.tolist()
 
 
 @given(SEEDS)
@@ -45,7 +44,7 @@ def test_uniform_numbers_at_the_edges_stay_legal(seed: int) -> None:
     legal[:, 0] = False
     legal[:, 1] = True
     for u in (0.0, 1 - 2**-53):
-        ids = choose(logits, added(legal), torch.full((4,), u, dtype=torch.float64), Choice())
+        ids = choose(masked(logits, legal), torch.full((4,), u, dtype=torch.float64), Choice())
         assert legal.gather(1, ids[:, None]).all()
 
 
@@ -53,7 +52,7 @@ def test_frequencies_follow_the_softmax_of_the_legal_logits_over_temperature() -
     logits = torch.tensor([0.0, 1.0, 2.0, 3.0])
     legal = torch.tensor([True, False, True, True])
     uniform = uniforms(5, 1, 40_000)[0]
-    ids = choose(logits.expand(40_000, 4), added(legal).expand(40_000, 4), uniform, Choice(temperature=2.0))
+    ids = choose(masked(logits, legal).expand(40_000, 4), uniform, Choice(temperature=2.0))
     seen = torch.bincount(ids, minlength=4) / 40_000
     expected = torch.where(legal, logits / 2, float("-inf")).softmax(0)
     torch.testing.assert_close(seen, expected, atol=0.01, rtol=0)
@@ -61,7 +60,7 @@ def test_frequencies_follow_the_softmax_of_the_legal_logits_over_temperature() -
 
 def possible(logits: torch.Tensor, how: Choice) -> set[int]:
     uniform = torch.linspace(0, 1 - 1e-9, 2000, dtype=torch.float64)
-    return set(choose(logits.expand(2000, -1), None, uniform, how).tolist())
+    return set(choose(logits.expand(2000, -1), uniform, how).tolist())
 
 
 def test_top_k_keeps_the_likeliest() -> None:
@@ -112,7 +111,7 @@ def test_numbers_out_of_range_are_refused(how: Choice, said: str) -> None:
 def test_logits_that_are_not_finite_are_an_error_and_not_an_id(how: Choice) -> None:
     logits = torch.full((1, 5), float("nan"))
     with pytest.raises(ValueError, match="not finite"):
-        choose(logits, torch.zeros(1, 5), torch.tensor([0.5], dtype=torch.float64), how)
+        choose(logits, torch.tensor([0.5], dtype=torch.float64), how)
 
 
 def test_seeds_must_be_one_or_one_per_row() -> None:
