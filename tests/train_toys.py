@@ -147,7 +147,8 @@ def _die_in(place: str, at: int, trainer: Trainer) -> None:
 
 def main(arguments: list[str]) -> None:
     """Train as the arguments say; writes stream.jsonl, a hash of the tokens of each step."""
-    folder, *pairs = arguments
+    # The launcher adds --local_rank in front.
+    folder, *pairs = (a for a in arguments if not a.startswith("--local_rank"))
     options: dict[str, Any] = dict(pair.split("=", 1) for pair in pairs)
     place, at, term = options.pop("die", ""), int(options.pop("at", 0)), int(options.pop("term", 0))
     values = {name: json.loads(value) for name, value in options.items()}

@@ -63,7 +63,12 @@ class Engine:
         self._engine._copy_recovery_script = lambda path: None  # weights are exported; see Trainer.export
         self.stage: int = self._engine.zero_optimization_stage()
         peak = settings["optimizer"]["params"]["lr"]
-        self._scales = [group["lr"] / peak for group in self._engine.optimizer.param_groups]
+        self._scales = [group["lr"] / peak for group in self._groups]
+        self._settings = [{k: v for k, v in group.items() if k != "params"} for group in self._groups]
+
+    @property
+    def _groups(self) -> list[dict[str, Any]]:
+        return cast("list[dict[str, Any]]", self._engine.optimizer.param_groups)
 
     @property
     def module(self) -> nn.Module:
@@ -81,7 +86,7 @@ class Engine:
         Raises:
             ValueError: another number of micro-batches than the accumulation.
         """
-        for group, scale in zip(self._engine.optimizer.param_groups, self._scales, strict=True):
+        for group, scale in zip(self._groups, self._scales, strict=True):
             group["lr"] = rate * scale
         share = self.shape.world * self.shape.accumulation / max(weight, 1e-9)
         self._engine.train()
@@ -165,6 +170,12 @@ class Engine:
             self._engine._config.load_universal_checkpoint = False
         if path is None:
             raise FileNotFoundError(f"{folder / tag} holds no checkpoint of DeepSpeed: choose another folder")
+        # The configuration decides, not the checkpoint; and ZeRO 3 gives every group of a universal one the
+        # settings of the first, and every state one and the same step tensor, which would count too fast.
+        for group, settings in zip(self._groups, self._settings, strict=True):
+            group.update(settings)
+        for state in self._engine.optimizer.state.values() if universal and self.stage == 3 else ():
+            state["step"] = state["step"].clone()
 
     def weights(self) -> dict[str, Tensor]:
         """All parameters whole, float32 on CPU, on the main rank; {} on the others. Every rank must call."""
