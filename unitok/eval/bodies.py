@@ -47,6 +47,21 @@ class Stream(NamedTuple):
         )
 
 
+def joined(streams: Sequence[Stream]) -> Stream:
+    """Several streams, at least one, as one; their groups stay apart."""
+    documents = np.cumsum([0, *(len(s.source) for s in streams)])
+    tokens = np.cumsum([0, *(len(s.ids) for s in streams)])
+    return Stream(
+        ids=np.concatenate([s.ids for s in streams]),
+        weight=np.concatenate([s.weight for s in streams]),
+        starts=np.concatenate(
+            [[0], *(s.starts[1:] + first for s, first in zip(streams, tokens, strict=False))]
+        ),
+        source=np.concatenate([s.source for s in streams]),
+        group=np.concatenate([s.group + first for s, first in zip(streams, documents, strict=False)]),
+    )
+
+
 class Bodies(NamedTuple):
     """One block's body codes, in stream order; `position` counts flat ids from the segment's start."""
 

@@ -21,7 +21,7 @@ from unitok.data.shuffle import keyed
 from unitok.data.store import Store
 from unitok.distributed import rank, reduce_sum, world
 from unitok.eval.baselines import FOLDS, Lines, lines
-from unitok.eval.bodies import Bodies, Ints, Stream, bodies
+from unitok.eval.bodies import Bodies, Ints, Stream, bodies, joined
 from unitok.model.decoder import Decoder
 from unitok.vocabulary import Vocabulary
 
@@ -33,25 +33,16 @@ CHUNK = 1024
 def split(stores: Mapping[str, Store], tokens: int = 20_000_000) -> Stream:
     """Documents of several stores end to end; of more than `tokens`, an even part of each store."""
     share = min(1.0, tokens / max(1, sum(store.tokens for store in stores.values())))
-    ids, weight, lengths, source = [], [], [], []
-    group: list[Ints] = []
+    found = [Stream.of([], [], [])]
     for number, store in enumerate(stores.values()):
         every = np.arange(len(store))
         # By hash, for a fixed stride would always meet the same template.
         docs = every[keyed(number, every) <= share * (2.0**64 - 1)]
         piece = store.gather(docs, np.zeros(len(docs), dtype=bool))
-        ids.append(piece.ids)
-        weight.append(piece.weight)
-        lengths.append(piece.length)
-        source.append(np.full(len(docs), number))
-        group.append(_groups(store, docs) + sum(len(before) for before in group))
-    return Stream(
-        ids=np.concatenate(ids),
-        weight=np.concatenate(weight),
-        starts=np.concatenate([[0], np.cumsum(np.concatenate(lengths))]),
-        source=np.concatenate(source),
-        group=np.concatenate(group),
-    )
+        starts = np.concatenate([[0], np.cumsum(piece.length)])
+        source = np.full(len(docs), number)
+        found.append(Stream(piece.ids, piece.weight, starts, source, _groups(store, docs)))
+    return joined(found)
 
 
 @torch.no_grad()
@@ -76,6 +67,8 @@ def evaluate(
     Returns:
         The documents in the order read, and nats float32 [N], nan where a token carries no loss.
     """
+    if not stores:
+        return Stream.of([], [], []), np.zeros(0, np.float32)
     layout, rows = _thinned(*once(stores, seq_len), seq_len, tokens)
     training = decoder.training
     decoder.eval()

@@ -120,7 +120,7 @@ def _drawn(piece: Piece, modalities: Mapping[str, Modality]) -> dict[str, str]:
     modality = modalities[piece.name]
     words = label(piece, modalities)
     if not modality.spec.framed:
-        return {"text": words}
+        return {"text": words.strip()}
     try:
         return {"picture": data_url(modality, piece), "label": words}
     except TypeError:  # it has no picture

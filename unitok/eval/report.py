@@ -186,11 +186,11 @@ def _page(
         title=config.title,
         headline=(
             f"A decoder with {large(run.parameters)} parameters read {large(run.tokens)} tokens in {run.steps:,} "
-            f"steps and {duration(run.seconds)}, and wrote what stands below. Nothing here was seen in training."
+            f"steps and {duration(run.seconds)}. All inputs and answers below were held out of training."
         ),
         facts=[
-            ("parameters", large(run.parameters)),
-            ("tokens read", large(run.tokens)),
+            ("parameters", short(run.parameters)),
+            ("tokens read", short(run.tokens)),
             ("steps", f"{run.steps:,}"),
             ("training time", duration(run.seconds)),
             ("tokens per second", f"{speed:,.0f}"),
@@ -234,6 +234,14 @@ def large(number: float) -> str:
     for size, name in ((1e9, "billion"), (1e6, "million"), (1e3, "thousand")):
         if number >= size:
             return f"{number / size:.3g} {name}"
+    return f"{number:,.0f}"
+
+
+def short(number: float) -> str:
+    """A count in little room: 2.7 M."""
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= size:
+            return f"{number / size:.3g} {letter}"
     return f"{number:,.0f}"
 
 

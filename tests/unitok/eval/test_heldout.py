@@ -127,6 +127,18 @@ def test_the_verdict_says_where_the_loss_stands(stores, decoder, shift, verdict)
     assert {m.verdict for m in rows} == {verdict}
 
 
+def test_nothing_held_out_is_no_measure(stores, decoder):
+    laid, loss = evaluate(decoder, {}, VOCABULARY, seq_len=64)
+    assert len(loss) == len(split({}).ids) == 0
+    assert measure(loss, laid, split(stores), VOCABULARY, []) == []
+    assert references(split({}), split(stores), VOCABULARY) == ({}, {})
+
+
+def test_groups_of_different_stores_stay_apart(stores):
+    whole = split(stores)
+    assert len(np.unique(whole.group)) == 90
+
+
 def test_a_split_holds_every_document_or_a_part_of_each_store(stores):
     whole = split(stores)
     assert whole.ids[: whole.starts[1]].tolist() == documents(0)["0-0"].ids.tolist()

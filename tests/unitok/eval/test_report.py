@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from unitok.eval import panels
 from unitok.eval.config import PanelConfig, ReportConfig
 from unitok.eval.figures import Curve, loss_figure, smoothed
-from unitok.eval.report import Trained, duration, large, write
+from unitok.eval.report import Trained, duration, large, short, write
 
 PANELS = (
     PanelConfig(title="picture -> words", source="pictures", chat=0, count=2, score=3, produce=("text",), budget=20),
@@ -182,6 +182,7 @@ def test_counts_and_times_in_words():
         "2.69 million",
         "3 billion",
     ]
+    assert short(2_690_000) == "2.69 M"
     assert [duration(s) for s in (3.21, 75, 7260)] == ["3.2 s", "1 min 15 s", "2 h 1 min"]
 
 
