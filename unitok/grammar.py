@@ -273,20 +273,24 @@ class Grammar:
         if self._text is not None and phase.content and (not forced or self.first == self._text.name):
             legal, may_end = self._body(state, self._text, self._tail(phase))
         tight = state.left <= self._slack + phase.tail
-        key = (phase.name, legal, may_end, forced, state.left if tight else None)
+        # With room for everything the ways on follow from the rest; else they are named, not what is left,
+        # which would make a line of the table for each number.
+        ways = tuple(self._ways(state, phase, forced)) if tight and may_end else None
+        key = (phase.name, legal, may_end, forced, ways)
         if key in self._rows:
             return self._rows[key]
-        ranges = [range(r.start, r.stop) for r in legal]
-        if may_end:
-            ranges += self._openings(state, phase, forced)
-            if not forced:
-                ranges += self._marks(state, phase)
-        return self._line(key, ranges)
+        if may_end and ways is None:
+            ways = tuple(self._ways(state, phase, forced))
+        return self._line(key, [*legal, *(ways or ())])
 
     @staticmethod
     def _tail(phase: Phase) -> int:
         # Content after `doc` makes the document a plain one.
         return PHASES["plain"].tail if phase.name == "head" else phase.tail
+
+    def _ways(self, state: State, phase: Phase, forced: bool) -> list[range]:
+        """Begin marks and other marks that may come, and that leave room to end."""
+        return self._openings(state, phase, forced) + ([] if forced else self._marks(state, phase))
 
     def _openings(self, state: State, phase: Phase, forced: bool) -> list[range]:
         if not phase.content:

@@ -71,8 +71,8 @@ class Batch:
         return hidden[:, -1]
 
     def logits(self) -> Tensor:
-        """Raw logits of the next id, [B, lanes per row, V]."""
-        return rearrange(self._decoder.logits(self._hidden), "(b n) v -> b n v", n=self._lanes)
+        """Raw logits of the next id, float32 [B, lanes per row, V]."""
+        return rearrange(self._decoder.logits(self._hidden).float(), "(b n) v -> b n v", n=self._lanes)
 
     def step(self, ids: Tensor) -> None:
         """Feed every row its id, int64 [B]."""

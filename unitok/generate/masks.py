@@ -18,10 +18,10 @@ from unitok.grammar import Grammar, State
 class Masks:
     """Lines of the grammar's table on one device; a line never changes once it is met, so it is copied once."""
 
-    def __init__(self, grammar: Grammar, device: torch.device, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(self, grammar: Grammar, device: torch.device) -> None:
         self._grammar = grammar
         self._device = device
-        self._table = torch.zeros(0, grammar.table.shape[1], dtype=dtype, device=device)
+        self._table = torch.zeros(0, grammar.table.shape[1], device=device)
         self._only: list[int] = []
 
     def of(self, states: Sequence[State]) -> tuple[list[int], list[int]]:
@@ -33,7 +33,7 @@ class Masks:
         return lines, [self._only[line] for line in lines]
 
     def apply(self, logits: Tensor, lines: Sequence[int]) -> Tensor:
-        """Logits [B, V] with -inf for the ids that each row's line does not allow."""
+        """Float32 logits [B, V] with -inf for the ids that each row's line does not allow."""
         if lines.count(lines[0]) == len(lines):
             return logits + self._table[lines[0]]
         # Through numpy, half the time of torch.tensor, and added in place: this runs every step.
@@ -45,5 +45,9 @@ class Masks:
         first = fresh.to(torch.uint8).argmax(1)
         alone = fresh.sum(1) == 1
         self._only += torch.where(alone, first, -1).tolist()
-        added = torch.where(fresh, 0.0, float("-inf")).to(self._table)
-        self._table = torch.cat([self._table, added])
+        if count > len(self._table):
+            # Twice as many as needed: growing line by line would copy the table each time.
+            grown = torch.zeros(2 * count, self._table.shape[1], device=self._device)
+            grown[: len(self._table)] = self._table
+            self._table = grown
+        self._table[count - len(fresh) : count] = torch.where(fresh, 0.0, float("-inf")).to(self._device)

@@ -66,7 +66,9 @@ class _Job(NamedTuple):
     draws: Tensor
     grammar: Grammar
     masks: Masks
-    options: Options
+    how: Choice
+    guidance: Mapping[str, float]
+    guided: bool
 
 
 class Sampler:
@@ -153,7 +155,7 @@ class Sampler:
 
     @torch.no_grad()
     def _decode(self, job: _Job, rows: list[int]) -> Iterator[tuple[list[int], list[int]]]:
-        how, guidance, device = job.options.how, job.options.guidance, self.decoder.lm_head.weight.device
+        device = self.decoder.lm_head.weight.device
         budgets = [job.budgets[row] for row in rows]
         states = job.grammar.start(len(rows), budgets)
         draws = job.draws[rows].to(device)
@@ -164,8 +166,8 @@ class Sampler:
             if -1 in only:
                 logits = batch.logits()  # [B, 1 or 2, V]
                 blocks = [state.block for state in states]
-                guided = guide(logits, scales(guidance, blocks)) if job.options.guided else logits[:, 0]
-                ids = choose(job.masks.apply(guided, lines), draws[:, step], how)
+                guided = guide(logits, scales(job.guidance, blocks)) if job.guided else logits[:, 0]
+                ids = choose(job.masks.apply(guided, lines), draws[:, step], job.how)
                 new = ids.tolist()
             else:
                 new, ids = only, torch.tensor(only, device=device)
@@ -182,7 +184,7 @@ class Sampler:
             batch.step(ids)
 
     def _job(self, prompts: Sequence[Prompt], nulls: Sequence[Prompt] | None, options: Options) -> _Job:
-        options.how  # noqa: B018 - checks its numbers before anything runs
+        how = options.how
         check(options.guidance, self.vocabulary.blocks)
         rendered = [self._rendered(prompt) for prompt in prompts]
         groups = [[prompt] for prompt in rendered]
@@ -195,8 +197,10 @@ class Sampler:
             raise ValueError(
                 f"{len(budgets)} budgets were given for {len(prompts)} prompts: give one, or one each"
             )
+        grammar, masks = self._grammar(rendered, options)
+        grammar.start(len(prompts), budgets)  # refuses a budget that is too small before any row is written
         draws = uniforms(options.seed, len(prompts), max(budgets))
-        return _Job(groups, budgets, draws, *self._grammar(rendered, options), options)
+        return _Job(groups, budgets, draws, grammar, masks, how, options.guidance, options.guided)
 
     def _rendered(self, prompt: Prompt) -> Rendered:
         if isinstance(prompt, Document):
@@ -243,6 +247,5 @@ class Sampler:
         key = (produce - {*options.forbid}, options.first, "turn" if True in chats else "end")
         if key not in self._grammars:
             grammar = Grammar.answer(self.vocabulary, self.modalities, *key)
-            weight = self.decoder.lm_head.weight
-            self._grammars[key] = grammar, Masks(grammar, weight.device, weight.dtype)
+            self._grammars[key] = grammar, Masks(grammar, self.decoder.lm_head.weight.device)
         return self._grammars[key]

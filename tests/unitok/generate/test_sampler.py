@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 
@@ -183,6 +185,14 @@ def test_a_model_of_another_vocabulary_is_refused(decoder: Decoder, modalities: 
         ValueError, match=f"the model has {decoder.config.vocab_size} ids and the vocabulary 512"
     ):
         Sampler(decoder, vocabulary, {"text": modalities["text"]})
+
+
+def test_a_model_in_half_precision_samples_too(
+    sampler: Sampler, vocabulary: Vocabulary, modalities: Modalities, prompts: list[Document]
+) -> None:
+    half = copy.deepcopy(sampler.decoder).to(torch.bfloat16)
+    rows = Sampler(half, vocabulary, modalities).generate(prompts * 4, budget=40, guidance={"image": 3.0})
+    check_rows(rows, vocabulary, modalities)
 
 
 def test_masks_know_where_there_is_no_choice(vocabulary: Vocabulary, modalities: Modalities) -> None:
