@@ -2,8 +2,8 @@
 
 It is the union of
 - the symbols in at least 5 molecules of PyPI `chemicals` 1.5.2 that SELFIES can keep (333 of 609),
-- the symbols of SELFIES itself under its default constraints, and all its branches and rings up to three
-  index symbols (stereo rings up to two),
+- the symbols of SELFIES itself under each of its presets, and all its branches and rings up to three index
+  symbols (stereo rings up to two),
 - tetrahedral centres of S, P, Si, N+ and S+,
 and of their mirror images: with "/" also "\\", with "@" also "@@".
 """
@@ -57,8 +57,9 @@ def mirror(symbol: str) -> str:
 
 def closed(symbols: set[str]) -> list[str]:
     """The whole alphabet that follows from the common symbols, in the order of the ids."""
-    selfies.set_semantic_constraints("default")
-    symbols = symbols | selfies.get_semantic_robust_alphabet()
+    for preset in ("octet_rule", "hypervalent", "default"):
+        selfies.set_semantic_constraints(preset)
+        symbols = symbols | selfies.get_semantic_robust_alphabet()
     symbols |= {f"[{bond}Branch{n}]" for bond in ("", "=", "#") for n in (1, 2, 3)}
     symbols |= {f"[{bond}Ring{n}]" for bond in ("", "=") for n in (1, 2, 3)}
     ways = ("-/", "-\\", "/-", "\\-", "//", "\\\\", "/\\", "\\/")

@@ -85,7 +85,9 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=2048)
     parser.add_argument("--out", type=Path, default=MODEL)
     args = parser.parse_args()
-    lines = [line for texts in corpus(args.data, "train").values() for text in texts for line in text.split("\n")]
+    lines = [
+        line for texts in corpus(args.data, "train").values() for text in texts for line in text.split("\n")
+    ]
     model = train([line for line in lines if line], args.size)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_bytes(model)

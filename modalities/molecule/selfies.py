@@ -1,6 +1,8 @@
 """`molecule.selfies`: a molecule as SELFIES symbols, and every string of symbols a molecule.
 
-SMILES str, SELFIES str or `rdkit.Chem.Mol` -> Codes.ids int64 [n], n = symbols -> canonical SMILES str.
+SMILES str, SELFIES str or `rdkit.Chem.Mol` -> Codes.ids int64 [n], n = symbols -> canonical SMILES, a `Smiles`.
+A plain str made of SELFIES symbols alone counts as SELFIES; where that could be wrong ("[C]"), wrap it in
+`Smiles` or `SelfiesText`, as `decode` and `variants` do.
 
 A SMILES or Mol is brought to its canonical SMILES first, so equal molecules have equal codes; a SELFIES
 string is taken symbol by symbol as written, so `variants` can give other orders of the same molecule. Both
@@ -25,7 +27,18 @@ from rdkit import Chem, rdBase
 from unitok.modality import BadCodes, BadItem, Codes, Item, Legal, Modality, Spec
 
 from . import structure
-from .symbols import ALPHABET, DOT, bound, foreign, is_atom, read_alphabet, split, valences
+from .symbols import (
+    ALPHABET,
+    DOT,
+    SelfiesText,
+    Smiles,
+    bound,
+    foreign,
+    is_atom,
+    read_alphabet,
+    split,
+    valences,
+)
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -156,7 +169,7 @@ class Selfies(Modality):
                     mol = self._molecule("".join(self.symbols[i] for i in ids), selfies)
                 except ValueError as error:
                     raise BadCodes(str(error)) from error
-                out.append(structure.canonical(mol))
+                out.append(Smiles(structure.canonical(mol)))
         return out
 
     @staticmethod
@@ -193,8 +206,9 @@ class Selfies(Modality):
             return self._molecule(item, selfies)
 
     def read(self, data: bytes, suffix: str) -> Item:
-        """One molecule of a .smi file (SMILES str), or of an .sdf or .mol file (RDKit Mol)."""
-        return structure.read(data, suffix)
+        """One molecule of a .smi file (`Smiles`), or of an .sdf or .mol file (RDKit Mol)."""
+        item = structure.read(data, suffix)
+        return Smiles(item) if isinstance(item, str) else item
 
     def write(self, item: Item, suffix: str) -> bytes:
         """A .smi, .sdf or .mol file."""
@@ -231,16 +245,20 @@ class Selfies(Modality):
                     continue  # this order has no SELFIES in the alphabet; another may
                 if same and text not in seen:
                     seen.add(text)
-                    out.append(text)
+                    out.append(SelfiesText(text))
         return out[: max(count, 1)]
 
 
 def _smiles_or_selfies(text: str) -> Chem.Mol:
     """The structure of a SMILES string; where it is none but looks like SELFIES, the error says so."""
+    if isinstance(text, SelfiesText):
+        raise ValueError(f"{foreign(text) or text!r} is no SELFIES symbol: mend the string")
     try:
         return structure.from_smiles(text)
     except ValueError as error:
         odd = foreign(text)
         if odd is None:
             raise
-        raise ValueError(f"{odd} is no SELFIES symbol, and the whole is no SMILES: mend the string") from error
+        raise ValueError(
+            f"{odd} is no SELFIES symbol, and the whole is no SMILES: mend the string"
+        ) from error

@@ -31,11 +31,25 @@ _SYMBOL = re.compile(r"\[[^\[\]]*\]|\.")
 _lock = threading.RLock()  # the table of SELFIES belongs to the process
 
 
+class Smiles(str):
+    """A string that is SMILES whatever it looks like: "[C]" is a carbon atom, in SELFIES it is methane."""
+
+    __slots__ = ()
+
+
+class SelfiesText(str):
+    """A string that is SELFIES."""
+
+    __slots__ = ()
+
+
 def split(text: str) -> list[str] | None:
     """The symbols of a SELFIES string, or None if `text` is not written in SELFIES symbols.
 
-    A string of bracket atoms alone may be both ("[C][O]"); it counts as SELFIES.
+    A string of bracket atoms alone may be both ("[C][O]"); it counts as SELFIES unless it is a `Smiles`.
     """
+    if isinstance(text, Smiles):
+        return None
     symbols = _SYMBOL.findall(text)
     if not text or "".join(symbols) != text:
         return None

@@ -57,7 +57,8 @@ class Pieces(Modality):
             raise ValueError(f"{path} has {len(raw)} byte pieces: train it with byte_fallback=True")
         self._raw = raw[0]
         self._bytes = [
-            bytes([i - self._raw]) if is_byte(i) else piece(i).replace(SPACE, " ").encode() for i in range(size)
+            bytes([i - self._raw]) if is_byte(i) else piece(i).replace(SPACE, " ").encode()
+            for i in range(size)
         ]
         plain = [i for i in range(size) if not (is_byte(i) or self._special(i))]
         self._plain = _ranges(plain)
@@ -91,7 +92,8 @@ class Pieces(Modality):
                 ids += self._processor.encode(part) if part else []
             if b"".join(self._bytes[i] for i in ids) != text.encode():
                 raise BadItem(
-                    index, "the model does not keep this text: train it with the options of tools/train_text.py"
+                    index,
+                    "the model does not keep this text: train it with the options of tools/train_text.py",
                 )
             out.append(Codes(torch.tensor(ids, dtype=torch.int64)))
         return out
@@ -151,5 +153,7 @@ def _ranges(ids: Sequence[int]) -> tuple[range, ...]:
     """Sorted ids as ranges without gaps."""
     out: list[range] = []
     for i in ids:
-        out = [*out[:-1], range(out[-1].start, i + 1)] if out and out[-1].stop == i else [*out, range(i, i + 1)]
+        out = (
+            [*out[:-1], range(out[-1].start, i + 1)] if out and out[-1].stop == i else [*out, range(i, i + 1)]
+        )
     return tuple(out)

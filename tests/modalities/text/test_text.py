@@ -18,7 +18,9 @@ from unitok.testing import conforms
 TEXTS = [Bytes(), Pieces()]
 scalars = st.characters(exclude_categories=("Cs",))
 strings = st.text(scalars, min_size=1)
-odd = st.text(st.sampled_from(list(" \n\t\u2581<>/unk0xA41\u0000\ufeff\u0301\u200d\U0001f600é中")), min_size=1)
+odd = st.text(
+    st.sampled_from(list(" \n\t\u2581<>/unk0xA41\u0000\ufeff\u0301\u200d\U0001f600é中")), min_size=1
+)
 text_modalities = pytest.mark.parametrize("text", TEXTS, ids=lambda text: type(text).__name__)
 
 
