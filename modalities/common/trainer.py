@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 import sys
 import time
@@ -232,7 +233,7 @@ class _Trainer:
         task = self.task
         made = {
             "command": "deepspeed recipes/train_tokenizer.py",
-            "arguments": sys.argv[1:],
+            "arguments": [re.sub(r"/[^\s\"',]*/", "", argument) for argument in sys.argv[1:]],  # no folders
             "train": self.settings.model_dump(),
             "world": self.world,
             "device": str(self.device),

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from .io import SUFFIXES, read_image, to_tensor
@@ -68,29 +70,38 @@ def meaning(key: str) -> str:
     return "-".join(part for part in key.split("-") if part not in NOT_MEANING)
 
 
-def split(paths: list[Path], size: int) -> tuple[Tensor, Tensor]:
+def split(paths: list[Path], size: int, crops: int = 0) -> tuple[Tensor, Tensor]:
     """Training and held-out pictures of several sources: uint8 [n, 3, size, size] each.
 
-    A key that occurs twice counts once. Held out are only keys without skin tone, so that no picture is
-    judged several times.
+    A key that occurs twice counts once, and is held out if either says so. Held out are only keys without
+    skin tone, so that no picture is judged several times.
+
+    Args:
+        paths: the sources; see `pictures`.
+        size: side in pixels.
+        crops: further random square crops of every training picture of more than twice `size`.
 
     Raises:
         ValueError: a source that cannot be read, or no picture on one side.
     """
-    found: dict[str, tuple[bool, Tensor]] = {}
+    found: dict[str, tuple[bool, list[Tensor]]] = {}
     for path in paths:
         for picture in pictures(path):
             out = is_heldout(picture.key) if picture.heldout is None else picture.heldout
             try:
-                tensor = (to_tensor(read_image(picture.data), size) * 255).round().to(torch.uint8)
+                image = read_image(picture.data)
             except ValueError as error:
                 raise ValueError(f"{path}: {picture.key}: {error}") from error
+            views = [image, *_crops(image, picture.key, size, crops)]
             out = out or (picture.key in found and found[picture.key][0])
-            found[picture.key] = (out, tensor)
+            found[picture.key] = (
+                out,
+                [(to_tensor(each, size) * 255).round().to(torch.uint8) for each in views],
+            )
     plain = {key for key, (out, _) in found.items() if out and not _toned(key)}
     banned = {meaning(key) for key in plain}
-    heldout = [tensor for key, (_, tensor) in found.items() if key in plain]
-    train = [tensor for key, (_, tensor) in found.items() if meaning(key) not in banned]
+    heldout = [views[0] for key, (_, views) in found.items() if key in plain]
+    train = [view for key, (_, views) in found.items() if meaning(key) not in banned for view in views]
     if not train or not heldout:
         raise ValueError(
             f"{len(train)} pictures to train on and {len(heldout)} held out: need both; add pictures"
@@ -100,3 +111,16 @@ def split(paths: list[Path], size: int) -> tuple[Tensor, Tensor]:
 
 def _toned(key: str) -> bool:
     return any(part.startswith("1f3f") and part in NOT_MEANING for part in key.split("-"))
+
+
+def _crops(image: Image.Image, key: str, size: int, count: int) -> list[Image.Image]:
+    """`count` random squares of 45 to 100 % of the shorter side, the same ones for the same key."""
+    if min(image.size) <= 2 * size:
+        return []
+    generator = random.Random(key)
+    found = []
+    for _ in range(count):
+        side = round(min(image.size) * generator.uniform(0.45, 1))
+        left, top = (generator.randint(0, edge - side) for edge in image.size)
+        found.append(image.crop((left, top, left + side, top + side)))
+    return found

@@ -25,6 +25,7 @@ class PictureData(Settings):
 
     train: tuple[str, ...] = Field(description="folders, tars or jsonl files, relative to the TOML file")
     licence: str = Field("", description="noted beside the weights")
+    crops: int = Field(0, ge=0, description="further crops of pictures of more than twice the size")
     zoom: float = Field(0.12, ge=0, lt=1, description="random crops keep at least 1 - zoom of the side")
     flip: bool = True
     linear_rate: float = Field(0.1, ge=0, description="learning rate of the linear path as a share of lr")
@@ -45,7 +46,8 @@ class PictureTask(TokenizerTask):
     def __init__(self, model: Mapping[str, Any], data: Mapping[str, Any], root: Path) -> None:
         self.settings = parse(PictureData, data, "[data]")
         config = parse(TiTokConfig, model, "[model]")
-        self.train, self.heldout = split([root / path for path in self.settings.train], config.size)
+        paths = [root / path for path in self.settings.train]
+        self.train, self.heldout = split(paths, config.size, self.settings.crops)
         self.config = config.model_dump(mode="json")
         self.data = {
             "files": [Path(path).name for path in self.settings.train],

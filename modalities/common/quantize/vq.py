@@ -122,16 +122,16 @@ class VQ(Quantizer):
         latents = self._normal(z.float())
         book = torch.arange(self.books, device=z.device).repeat_interleave(self.size)
         self.codebook.copy_(self._draw(latents, book).view_as(self.codebook))
+        count = torch.ones_like(self.count)
         for _ in range(rounds):
-            ids = self._cost(latents).argmin(-1)
-            count, total = self._sums(latents, ids)
+            count, total = self._sums(latents, self._cost(latents).argmin(-1))
             mean = self._normal(total / count.clamp(min=1).unsqueeze(-1))
             dead = count == 0
             self.codebook.copy_(torch.where(dead.unsqueeze(-1), self.codebook, mean))
             self.codebook[dead] = self._draw(latents, dead.nonzero()[:, 0])
             self._set_price(count)
-        self.total.copy_(self.codebook)
-        self.count.fill_(1.0)
+        self.count.copy_(count.clamp(min=1) / count.mean(-1, keepdim=True))
+        self.total.copy_(self.codebook * self.count.unsqueeze(-1))
         self.ready.fill_(True)
 
     def _draw(self, latents: Tensor, book: Tensor) -> Tensor:
