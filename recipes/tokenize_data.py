@@ -21,13 +21,17 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("config", nargs="?", default=Path(__file__).parent / "configs" / "demo.toml")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="dotted keys of the configuration")
+    parser.add_argument(
+        "words", nargs="*", metavar="config.toml key=value", help="configuration, then overrides"
+    )
     parser.add_argument("--strict", action="store_true", help="stop at the first bad record")
     parser.add_argument("--verify", action="store_true", help="compare every column with its checksum")
     options = parser.parse_args(arguments)
+    config: str | Path = Path(__file__).parent / "configs" / "demo.toml"
+    if options.words and "=" not in options.words[0]:
+        config = options.words.pop(0)
     strict = ["data.strict=true"] if options.strict else []
-    run = Run.of(load(options.config, [*options.overrides, *strict]))
+    run = Run.of(load(config, [*options.words, *strict]))
     for split in ("train", "heldout"):
         for name, store in run.stores(split).items():
             if options.verify:

@@ -18,7 +18,8 @@ class Progress:
     def __init__(self, off: bool) -> None:
         self.off = off
         columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
-        self._bar = Bar(*columns, console=Console(stderr=True), transient=True, disable=off)
+        console = Console(stderr=True)
+        self._bar = Bar(*columns, console=console, transient=True, disable=off or not console.is_terminal)
         self._task = self._bar.add_task("tokenize", total=None)
 
     def show(self, tally: Tally) -> None:

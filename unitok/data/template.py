@@ -226,8 +226,10 @@ def _part(slot: Slot, form: Form, record: Record, variant: int) -> Part:
         return Part(slot.block, slot.text)
     value = record.fields[slot.field]
     if isinstance(value, list):
-        seed = f"{record.key}\0{form.name}\0{slot.field}\0{variant}".encode()
-        value = value[int.from_bytes(hashlib.sha256(seed).digest()[:8], "big") % len(value)]
+        # Variants go round the list from a place that the key draws, so that none repeats before all had a turn.
+        seed = f"{record.key}\0{form.name}\0{slot.field}".encode()
+        first = int.from_bytes(hashlib.sha256(seed).digest()[:8], "big")
+        value = value[(first + variant) % len(value)]
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         value = str(value)
     return Part(slot.block, value, variant)

@@ -46,7 +46,7 @@ def equal(a, b):
             assert torch.equal(x, y)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=20)
 @given(documents=st.lists(DOCUMENT, min_size=1, max_size=5), data=st.data())
 def test_documents_come_back_as_they_were_written(tmp_path, documents, data):
     rendered = [document.render(VOCABULARY) for document in documents]
@@ -181,7 +181,7 @@ def test_an_error_while_writing_leaves_nothing_and_spares_the_old_store(stores, 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_full_disk_names_the_store_and_leaves_nothing(tmp_path, stores, vocabulary):
     def fill_disk(writer):
-        writer._columns["ids"]._file = Path("/dev/full").open("wb")
+        writer._columns["ids"]._file = Path("/dev/full").open("wb")  # noqa: SIM115
         writer.add(stores["plain"].document(1), "k")
 
     with pytest.raises(OSError, match=r"new could not be written \(No space.*free space") as caught:
