@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from unitok.modality import Side
-from unitok.model.config import ModelConfig
+from unitok.model.config import Backend, ModelConfig
 from unitok.model.decoder import Decoder
 
 ARCHITECTURES = {"qwen3": "Qwen3ForCausalLM", "llama": "LlamaForCausalLM"}
@@ -31,7 +32,12 @@ class UnknownModel(ValueError):
 
 
 def load(
-    folder: str | Path, vocab_size: int | None = None, channels: Mapping[str, Side] | None = None
+    folder: str | Path,
+    vocab_size: int | None = None,
+    channels: Mapping[str, Side] | None = None,
+    *,
+    backend: Backend = "sdpa",
+    recompute: bool = False,
 ) -> Decoder:
     """The decoder of a folder, in float32.
 
@@ -39,6 +45,8 @@ def load(
         folder: holds config.json and *.safetensors.
         vocab_size: rows the id tables shall have; more than the folder's are appended. None = the folder's.
         channels: side channels; those that the folder lacks start at zero. None = the folder's.
+        backend: see `ModelConfig`.
+        recompute: see `ModelConfig`.
 
     Raises:
         UnknownModel: another architecture, or a feature that the decoder lacks.
@@ -54,7 +62,7 @@ def load(
         raise ValueError(
             f"{folder} has {config.vocab_size} ids, {vocab_size} were asked for: ids are only added"
         )
-    decoder = Decoder(ModelConfig(**{**vars(config), "vocab_size": grown}))
+    decoder = Decoder(replace(config, vocab_size=grown, backend=backend, recompute=recompute))
     for name in TABLES:
         found[name] = grow(found[name], grown)
     expected = decoder.state_dict()

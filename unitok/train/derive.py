@@ -115,6 +115,11 @@ def check(extra: Mapping[str, Any]) -> None:
             near = difflib.get_close_matches(key, KNOWN, n=1, cutoff=0.5)
             hint = f"did you mean deepspeed.{near[0]}?" if near else f"known: {', '.join(sorted(KNOWN))}"
             raise ValueError(f"deepspeed.{key} is no key of DeepSpeed's, which would ignore it: {hint}")
+    params = extra.get("optimizer", {}).get("params", {})
+    for name in ("lr", "muon_lr", "adam_lr"):
+        if name in params:
+            ours = "train.muon_lr" if name == "muon_lr" else "train.lr"
+            raise ValueError(f"deepspeed.optimizer.params.{name} would be overwritten each step: set {ours}")
 
 
 def _check_muon(config: TrainConfig, stage: int) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import shutil
 import signal
 import threading
 import time
@@ -179,9 +180,13 @@ class Trainer:
         weights = self.engine.weights()  # every rank gathers
         module = self.engine.module
         if distributed.is_main() and isinstance(module, Exports):
-            module.export(weights, folder)
+            aside = folder.with_name(folder.name + ".tmp")
+            shutil.rmtree(aside, ignore_errors=True)
+            module.export(weights, aside)
             if self.vocabulary is not None:
-                self.vocabulary.save(folder / "unitok.json")
+                self.vocabulary.save(aside / "unitok.json")
+            shutil.rmtree(folder, ignore_errors=True)
+            aside.rename(folder)
         distributed.barrier()
 
     def _advance(self, batches: Iterator[Batch]) -> None:

@@ -83,6 +83,12 @@ def test_keys_that_the_train_table_decides_are_refused() -> None:
         derived({"gradient_clipping": 3.0})
 
 
+def test_learning_rates_belong_to_the_train_table() -> None:
+    with pytest.raises(ValueError, match=r"overwritten each step: set train\.lr"):
+        derived({"optimizer": {"params": {"lr": 1.0}}})
+    assert derived({"optimizer": {"params": {"eps": 1e-6}}})["optimizer"]["params"]["eps"] == 1e-6
+
+
 def test_muon_and_clipping_do_not_go_together_under_zero() -> None:
     with pytest.raises(ValueError, match=r"set train\.clip = 0"):
         derived(optimizer="muon")
