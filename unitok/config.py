@@ -44,6 +44,7 @@ class RunConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    run: str = Field("runs/default", description="folder of the run: checkpoints, metrics, model, report")
     root: str = Field(".", description="folder that relative paths of the data start from; set when loading")
     vocabulary: dict[str, ModalityConfig] = Field(description="block name -> modality, text first")
     model: ModelSection = Field(default_factory=ModelSection)

@@ -1,0 +1,47 @@
+"""Train one LLM over all modalities of a configuration, and write the report.
+
+    deepspeed recipes/pretrain.py                                   the demo: recipes/configs/demo.toml
+    deepspeed --num_gpus 2 recipes/pretrain.py my.toml train.steps=5000 deepspeed.zero_optimization.stage=3
+
+Data is tokenized once and cached; a run that was stopped goes on by itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from unitok.config import load
+from unitok.distributed import is_main
+from unitok.eval.report import Trained, write
+from unitok.run import Run, reopen
+from unitok.train.engine import start
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Tokenize, train, report."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("config", nargs="?", default=Path(__file__).parent / "configs" / "demo.toml")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="dotted keys of the configuration")
+    parser.add_argument("--local_rank", type=int, help="set by the launcher")
+    options = parser.parse_args(arguments)
+    config = load(options.config, options.overrides)
+
+    start()  # join the other ranks, or a world of one
+    run = Run.of(config)
+    train, heldout = run.stores("train"), run.stores("heldout")
+    run.trainer(train, heldout).fit()
+    if config.report is not None:
+        trained = Trained.of(run.folder, config.data.seq_len)
+        _, decoder = reopen(run.folder)
+        page = write(
+            run.folder, config.report, trained, decoder, run.vocabulary, run.modalities, train, heldout
+        )
+        if is_main():
+            print(f"report: {page}")
+
+
+if __name__ == "__main__":
+    main()

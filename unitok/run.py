@@ -1,0 +1,137 @@
+"""A run put together from its configuration: the parts that every recipe needs, and a finished run opened again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import torch
+
+from unitok import distributed, registry
+from unitok.config import RunConfig, dump, load
+from unitok.data.loader import Loader
+from unitok.data.plan import Plan, once
+from unitok.data.row import Row, every_row
+from unitok.data.store import Store
+from unitok.data.tokenize import tokenize
+from unitok.eval.heldout import references, split
+from unitok.modality import Modality
+from unitok.model import weights
+from unitok.model.decoder import Decoder
+from unitok.train.derive import shape
+from unitok.train.loss import LanguageModel
+from unitok.train.trainer import Trainer
+from unitok.vocabulary import Vocabulary
+
+CONFIG = "config.toml"
+MODEL = "model"
+LINE_TOKENS = 2_000_000  # per split, for the lines that a run reports beside its losses
+WATCHED_BATCHES = 8  # held-out batches that are looked at during training
+
+
+@dataclass(frozen=True)
+class Run:
+    """A configuration with its tokenizers and the vocabulary that they share."""
+
+    config: RunConfig
+    modalities: Mapping[str, Modality]
+    vocabulary: Vocabulary
+
+    @classmethod
+    def of(cls, config: RunConfig) -> Run:
+        """Create the modalities and lay out their vocabulary.
+
+        Raises:
+            UnknownModality, ModuleNotFoundError, TypeError: as `unitok.create` does.
+        """
+        modalities = {name: registry.create(m.use, **m.options) for name, m in config.vocabulary.items()}
+        return cls(config, modalities, Vocabulary.build(modalities))
+
+    @property
+    def folder(self) -> Path:
+        """Where the run lives."""
+        return Path(self.config.run)
+
+    def stores(self, split: str = "train") -> dict[str, Store]:
+        """The token stores of all sources, built where they are not yet."""
+        return tokenize(self.config.data, self.config.root, self.vocabulary, self.modalities, split)
+
+    def plan(self, stores: Mapping[str, Store]) -> Plan:
+        """Which documents stand in which row."""
+        data = self.config.data
+        weights = {name: data.sources[name].weight for name in stores}
+        return Plan(stores, weights, data.seq_len, data.seed, data.window, data.p_null)
+
+    def decoder(self) -> Decoder:
+        """The model at its start: random by the run's seed, or a pretrained folder's weights."""
+        torch.manual_seed(self.config.train.seed)
+        section = self.config.model
+        if section.pretrained is not None:
+            return weights.load(section.pretrained, len(self.vocabulary), self.vocabulary.channels)
+        return Decoder(section.build(len(self.vocabulary), self.vocabulary.channels))
+
+    def trainer(self, train: Mapping[str, Store], heldout: Mapping[str, Store]) -> Trainer:
+        """A trainer on this rank's share of the training stores, with held-out rows and honest lines beside it."""
+        config, vocabulary = self.config, self.vocabulary
+        self.record()
+        seen, asked = split(train, LINE_TOKENS), split(heldout, LINE_TOKENS)
+        lines, per_item = references(asked, seen, vocabulary)
+        parts = shape(config.train, distributed.world())
+        plan = self.plan(train)
+        loader = Loader(
+            train,
+            plan,
+            vocabulary,
+            parts.micro,
+            distributed.rank(),
+            parts.world,
+            config.data.workers,
+            config.data.prefetch,
+        )
+        module = LanguageModel(self.decoder(), len(vocabulary.kinds), config.train.z_loss, config.train.chunk)
+        return Trainer(
+            module,
+            loader,
+            config.train,
+            self.folder,
+            extra=config.deepspeed,
+            kinds=vocabulary.kinds,
+            vocabulary=vocabulary,
+            lines=lines,
+            per_item=per_item,
+            heldout=self._watched(heldout, parts.micro),
+        )
+
+    def _watched(self, heldout: Mapping[str, Store], batch: int) -> list[Row]:
+        """Some of the held-out rows, evenly spaced, to be looked at during training."""
+        if not heldout:
+            return []
+        length = self.config.data.seq_len
+        every = max(1, once(heldout, length)[1] // (batch * WATCHED_BATCHES))
+        return list(islice(every_row(heldout, length, self.vocabulary, batch), 0, None, every))
+
+    def record(self) -> None:
+        """Keep the resolved configuration and the vocabulary with the run."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / CONFIG).write_text(dump(self.config), encoding="utf-8")
+        self.vocabulary.save(self.folder)
+
+
+def reopen(folder: str | Path) -> tuple[Run, Decoder]:
+    """A finished run: its configuration, tokenizers and trained model.
+
+    Raises:
+        FileNotFoundError: the folder holds no run, or none that has ended.
+        VocabularyMismatch: a tokenizer has changed since.
+    """
+    folder = Path(folder)
+    for name in (CONFIG, "unitok.json", MODEL):
+        if not (folder / name).exists():
+            raise FileNotFoundError(
+                f"{folder} has no {name}: it is no finished run; train one with recipes/pretrain.py"
+            )
+    run = Run.of(load(folder / CONFIG))
+    Vocabulary.load(folder).check(run.modalities)
+    return run, weights.load(folder / MODEL, len(run.vocabulary), run.vocabulary.channels)
