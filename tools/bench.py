@@ -294,11 +294,9 @@ def _decode(
     batch = Batch(decoder, prompts, steps, vocabulary.mark("pad"))
     states = grammar.start(len(prompts), budget=8 * steps) if grammar else []
     for step in range(steps):
-        legal = None
-        if masks is not None:
-            lines, _ = masks.of(states)
-            legal = masks.take(lines)
-        ids = choose(batch.logits()[:, 0], legal, draws[:, step], Choice())
+        lines = masks.of(states)[0] if masks else []
+        logits = batch.logits()[:, 0]
+        ids = choose(masks.apply(logits, lines) if masks else logits, draws[:, step], Choice())
         new = ids.tolist()
         if grammar is not None:
             grammar.advance(states, new)

@@ -8,6 +8,7 @@ from toys import toys
 from unitok import Document, Vocabulary
 from unitok.data.writer import write_store
 from unitok.document import segment
+from unitok.eval import heldout
 from unitok.eval.bodies import bodies
 from unitok.eval.heldout import evaluate, marks, measure, references, split
 from unitok.model.config import ModelConfig
@@ -146,3 +147,19 @@ def test_a_split_holds_every_document_or_a_part_of_each_store(stores):
     thin = split(stores, tokens=len(whole.ids) // 3)
     assert 15 < len(thin.starts) - 1 < 45
     assert set(thin.source) == {0, 1, 2}
+
+
+@pytest.mark.parametrize("batch", [1, 2, 5])
+def test_ranks_share_the_rows_and_run_equally_often(stores, decoder, monkeypatch, batch):
+    _, whole = evaluate(decoder, stores, VOCABULARY, seq_len=64, batch=batch)
+    monkeypatch.setattr(heldout, "world", lambda: 3)
+    shares, calls = [], []
+    for number in range(3):
+        monkeypatch.setattr(heldout, "rank", lambda number=number: number)
+        seen = []
+        hook = decoder.register_forward_hook(lambda *_, seen=seen: seen.append(1))
+        shares.append(evaluate(decoder, stores, VOCABULARY, seq_len=64, batch=batch)[1])
+        hook.remove()
+        calls.append(len(seen))
+    assert len(set(calls)) == 1  # or ZeRO-3 would wait for ever
+    assert np.allclose(sum(shares), whole, equal_nan=True, atol=1e-5)
