@@ -155,7 +155,8 @@ def _emoji(packages: Packages, folder: Path) -> list[Record]:
         white = Image.new("RGBA", picture.size, "white")
         _save(Image.alpha_composite(white, picture).convert("RGB"), folder / f"{code}.webp", short=96)
         label, subgroup = emoji["label"].replace("’", "'"), subgroups[emoji["subgroup"]]
-        tags = [tag for tag in emoji.get("tags", []) if tag != label]
+        slang = key == "smileys-emotion"  # tags such as "idc": how people use the face, not what it shows
+        tags = [] if slang else [tag for tag in emoji.get("tags", []) if tag != label]
         kinds = GROUPS[key].split()
         meanings = glosses.get(label, ())
         gloss = next((text for kind in kinds for found, text in meanings if found == kind), None)
