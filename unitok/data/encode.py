@@ -1,6 +1,7 @@
 """Values of records to codes: loaded, varied and encoded in batches, every item once however often it is used.
 
 An item that cannot be loaded or encoded is `Refused` with a reason and costs one more call; the rest goes on.
+Whatever a plug-in throws over an item counts as refusal, so that one damaged file never ends a long run.
 """
 
 from __future__ import annotations
@@ -91,8 +92,10 @@ class Encoder:
             return modality.variants(item, ask.variants)[: ask.variants] if ask.variants > 1 else [item]
         except FileNotFoundError:
             return Refused(f"there is no file {ask.value}")
-        except (ValueError, TypeError, OSError) as error:
-            return Refused(f"{ask.block}: {error}")
+        except ImportError:
+            raise  # a missing package is no fault of the item
+        except Exception as error:
+            return Refused(f"{ask.block}: {_words(error)}")
 
     @staticmethod
     def _read(modality: Modality, value: str | Path | Blob) -> Item:
@@ -142,6 +145,11 @@ def _together(codes: list[Codes | Refused]) -> Answer:
     return good
 
 
+def _words(error: Exception) -> str:
+    """An error in words; what a decoder of damaged files may throw (zlib, struct, zipfile...) with its name."""
+    return str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+
+
 def _encode(modality: Modality, items: Sequence[Item]) -> list[Codes | Refused]:
     """Encode a batch; an item that is refused leaves it, and the rest is tried again."""
     out: dict[int, Codes | Refused] = {}
@@ -152,11 +160,12 @@ def _encode(modality: Modality, items: Sequence[Item]) -> list[Codes | Refused]:
         except BadItem as error:
             out[left.pop(error.index)] = Refused(error.reason)
             continue
-        except (ValueError, TypeError) as error:
+        except ImportError:
+            raise
+        except Exception as error:
             # The modality did not say which item it was: try them one at a time.
-            alone = left[0]
             if len(left) == 1:
-                out[alone] = Refused(str(error))
+                out[left[0]] = Refused(_words(error))
             else:
                 out.update((i, _encode(modality, [items[i]])[0]) for i in left)
             break

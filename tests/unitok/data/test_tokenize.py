@@ -5,6 +5,7 @@ import json
 import os
 import re
 import time
+import zlib
 
 import pytest
 from data_toys import Latin, Picture, picture
@@ -223,6 +224,33 @@ def test_a_modality_that_does_not_say_which_item_is_bad(source, run, pictures, m
     store = run(source(rows, **CAPTION))["s"]
     assert len(store) == 6
     assert store.manifest["about"]["counts"]["bad"] == 1
+
+
+@pytest.mark.parametrize("method", ["read", "variants", "encode"])
+def test_whatever_a_plug_in_throws_over_an_item_spoils_that_item_only(
+    source, run, pictures, modalities, monkeypatch, capsys, method
+):
+    original = getattr(modalities["image"], method)
+
+    def throw(value, *rest):
+        if any(b"\xff" in v for v in (value if isinstance(value, list) else [value])):
+            raise zlib.error("invalid stored block lengths")
+        return original(value, *rest)
+
+    monkeypatch.setattr(modalities["image"], method, throw)
+    rows = [{"image": {"file": f"{n}.img"}, "caption": "c"} for n in ("a", "refused", "b")]
+    store = run(source(rows, variants=2, **CAPTION))["s"]
+    assert len(store) == 12
+    assert "s.jsonl:2: image: error: invalid stored block lengths" in capsys.readouterr().err
+
+
+def test_a_missing_package_is_not_blamed_on_the_record(source, run, pictures, modalities, monkeypatch):
+    def missing(data, suffix):
+        raise ModuleNotFoundError("image needs the package 'PIL'")
+
+    monkeypatch.setattr(modalities["image"], "read", missing)
+    with pytest.raises(ModuleNotFoundError, match="PIL"):
+        run(source([{"image": {"file": "a.img"}, "caption": "c"}], **CAPTION))
 
 
 def test_many_bad_records_do_not_flood(source, run, capsys):
