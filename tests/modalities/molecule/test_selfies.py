@@ -313,3 +313,13 @@ def test_ring_labels_stay_below_a_hundred() -> None:
     wide = Selfies(longest=LONGEST)
     [smiles] = wide.decode([codes(*body)])
     assert Chem.MolFromSmiles(smiles).GetNumAtoms() == 34
+
+
+def test_golden_ids() -> None:
+    """The ids of the shipped tokenizer change only with its fingerprint, and that is a decision."""
+    kept = json.loads(
+        (Path(__file__).parents[2] / "golden" / "molecule_selfies.json").read_text(encoding="utf-8")
+    )
+    assert MOLECULES.spec.fingerprint == kept["fingerprint"]
+    for item, ids in kept["items"].items():
+        assert MOLECULES.encode([item])[0].ids.tolist() == ids

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import pickle
+from pathlib import Path
 
 import pytest
 import torch
@@ -185,3 +187,11 @@ def test_pieces_pickle_without_the_file(tmp_path) -> None:
     copy = pickle.loads(data)
     assert copy.encode(["a chair"])[0].ids.equal(Pieces().encode(["a chair"])[0].ids)
     assert copy.spec.fingerprint == Pieces().spec.fingerprint
+
+
+def test_golden_ids() -> None:
+    """The ids of the shipped tokenizer change only with its fingerprint, and that is a decision."""
+    kept = json.loads((Path(__file__).parents[2] / "golden" / "text_pieces.json").read_text(encoding="utf-8"))
+    assert TEXTS[1].spec.fingerprint == kept["fingerprint"]
+    for item, ids in kept["items"].items():
+        assert TEXTS[1].encode([item])[0].ids.tolist() == ids
