@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import itertools
+import pickle
 
 import pytest
 import torch
 
-from unitok.data.loader import Loader
+from unitok.data.loader import Loader, _Blocks
 from unitok.data.plan import Plan, PlanMismatch
 
 T = 64
@@ -58,6 +59,12 @@ def test_workers_change_nothing(stores, vocabulary):
     wanted = take(loader(stores, vocabulary, 4), 20)
     got = take(loader(stores, vocabulary, 4, workers=2), 20)
     assert all(torch.equal(a, b) for a, b in zip(wanted, got, strict=True))
+
+
+def test_what_a_worker_gets_can_be_pickled(stores, vocabulary):
+    blocks = _Blocks(loader(stores, vocabulary, 4), origin=8, per=2)
+    copy = pickle.loads(pickle.dumps(blocks))
+    assert torch.equal(copy[3].tokens, blocks[3].tokens)
 
 
 @pytest.mark.parametrize("world", [1, 2])
