@@ -121,14 +121,17 @@ def summary(task: Task, answered: Sequence[Answered], modalities: Mapping[str, M
     """Counts, scores, chance, validity and a few examples of one task, as plain data."""
     pairs = [pair for one in answered for pair in one.pairs]
     own = [task.score(written, reference, modalities) for written, reference in pairs]
-    others = [reference for _, reference in (*pairs[1:], *pairs[:1])]
-    chance = [task.score(w, other, modalities) for (w, _), other in zip(pairs, others, strict=True)]
+    chance = [
+        task.score(written, reference, modalities)
+        for one, other in zip(answered, (*answered[1:], *answered[:1]), strict=True)
+        for (written, _), (_, reference) in zip(one.pairs, other.pairs, strict=False)
+    ]
     return {
         "documents": len(answered),
         "turns": len(pairs),
         "sampling": asdict(task.sampling),
         "scores": rows(own),
-        "chance": rows(chance) if len(pairs) > 1 else {},
+        "chance": rows(chance) if len(answered) > 1 else {},
         "valid": validity([written for written, _ in pairs], modalities),
         "examples": [_example(one, modalities) for one in answered[:EXAMPLES]],
     }
