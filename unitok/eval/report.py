@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
 from rich.progress import Progress
+from rich.table import Table
 
 from unitok.data.store import Store
 from unitok.distributed import is_main
@@ -126,6 +128,7 @@ def write(
     names = list(heldout)
     train = split({name: stores[name] for name in names if name in stores})
     measures = measure(loss, held, train, vocabulary, names, config.position_cap)
+    Console().print(_table(measures))
     shown = []
     with Progress(transient=True) as progress:
         sampler = Sampler(decoder, vocabulary, modalities)
@@ -147,6 +150,16 @@ def write(
     }
     path.with_suffix(".json").write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
     return path
+
+
+def _table(measures: Sequence[Measure]) -> Table:
+    """Losses over all sources, for the terminal."""
+    table = Table("nats per code", "held-out", "unigram line", "position line", "the loss is")
+    for m in measures:
+        if not m.source:
+            both = [f"{m.lines.unigram:.3f}", f"{m.lines.position:.3f}"] if m.lines else ["-", "-"]
+            table.add_row(m.kind, f"{m.nats:.3f}", *both, m.verdict)
+    return table
 
 
 def of_run(folder: str | Path) -> Path:
