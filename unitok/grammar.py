@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from unitok.modality import BadCodes, Legal, Modality
+from unitok.modality import BadCodes, Modality
 from unitok.vocabulary import Block, Vocabulary
 
 UNBOUNDED = 1 << 40
@@ -106,6 +106,8 @@ class Grammar:
         self._mark_names = {vocabulary.mark(name): name for name in Vocabulary.MARKS}
         self._slack = max([16, *self._shortest.values()]) + 16
         self._rows: dict[object, int] = {}
+        self._numbers: dict[tuple[range, ...], int] = {}
+        self._last: dict[str, tuple[tuple[range, ...], int]] = {}
         self._table = torch.zeros(16, len(vocabulary), dtype=torch.bool)
         self._bits = self._table.numpy()  # the same memory, for looking at one bit
 
@@ -233,26 +235,30 @@ class Grammar:
 
     def _inside(self, state: State, block: Block) -> int:
         legal, may_end = self._body(state, block, PHASES[state.phase].tail + 1)
-        key = (block.name, legal, may_end)
-        if key in self._rows:
-            return self._rows[key]
+        key = (block.name, self._number(block.name, legal), may_end)
+        line = self._rows.get(key)
+        if line is not None:
+            return line
         ranges = [range(r.start + block.start, r.stop + block.start) for r in legal]
         return self._line(key, [*ranges, *([_one(block.end)] if may_end else [])])
 
     def _body(self, state: State, block: Block, tail: int) -> tuple[tuple[range, ...], bool]:
         """Legal local ranges within an open body, and whether it may end here; `tail` ids must fit after it."""
         modality = self.modalities[block.name]
-        n, stride = len(state.prefix), block.stride
-        lo, hi = block.length
-        whole = n % stride == 0 and n >= lo * stride
-        legal = modality.legal(state.prefix)
-        if hi is not None and block.framed and n >= hi * stride:
-            legal = Legal((), legal.end)
-        ranges = self._affordable(state, modality, legal.ranges, tail)
-        may_end = legal.end and whole if block.framed else legal.end or n == 0
+        ranges, may_end = modality.legal(state.prefix)
+        if block.framed:
+            n, stride, (lo, hi) = len(state.prefix), block.stride, block.length
+            may_end = may_end and n >= lo * stride and n % stride == 0
+            if hi is not None and n >= hi * stride:
+                ranges = ()
+        else:
+            may_end = may_end or not state.prefix
+        if state.left <= self._slack + tail:
+            ranges = self._affordable(state, modality, ranges, tail)
         if not ranges and not may_end:
             raise BadCodes(
-                f"{block.name} has no way on after {n} codes: its legal() and shortest_end() contradict each other"
+                f"{block.name} has no way on after {len(state.prefix)} codes: its legal() and shortest_end() "
+                "contradict each other"
             )
         return ranges, may_end
 
@@ -260,8 +266,6 @@ class Grammar:
         self, state: State, modality: Modality, ranges: tuple[range, ...], tail: int
     ) -> tuple[range, ...]:
         """Those of `ranges` after which the body and everything around it can still close."""
-        if state.left > self._slack + tail:
-            return ranges
         left = state.left - 1 - tail
         return tuple(r for r in ranges if len(r) and modality.shortest_end([*state.prefix, r.start]) <= left)
 
@@ -276,12 +280,24 @@ class Grammar:
         # With room for everything the ways on follow from the rest; else they are named, not what is left,
         # which would make a line of the table for each number.
         ways = tuple(self._ways(state, phase, forced)) if tight and may_end else None
-        key = (phase.name, legal, may_end, forced, ways)
-        if key in self._rows:
-            return self._rows[key]
+        key = (phase.name, self._number(phase.name, legal), may_end, forced, ways)
+        line = self._rows.get(key)
+        if line is not None:
+            return line
         if may_end and ways is None:
             ways = tuple(self._ways(state, phase, forced))
         return self._line(key, [*legal, *(ways or ())])
+
+    def _number(self, place: str, ranges: tuple[range, ...]) -> int:
+        """A number for a set of ranges. To hash ranges costs as much as the rest of a step, so the tuple that
+        came last in a place is known by its identity: modalities give the same one again and again.
+        """
+        last = self._last.get(place)
+        if last is not None and last[0] is ranges:
+            return last[1]
+        number = self._numbers.setdefault(ranges, len(self._numbers))
+        self._last[place] = ranges, number
+        return number
 
     @staticmethod
     def _tail(phase: Phase) -> int:
