@@ -150,7 +150,7 @@ class Selfies(Modality):
     # -- codes to items -------------------------------------------------------------------------------
 
     def decode(self, codes: Sequence[Codes]) -> list[Item]:
-        """Symbols to canonical SMILES. Any prefix of legal codes that does not end in "." is a molecule.
+        """Symbols to canonical SMILES that RDKit reads. Any prefix of legal codes that does not end in "." is a molecule.
 
         Raises:
             BadCodes: no codes, too many, out of range, or a fragment that does not begin with an atom.
@@ -166,10 +166,11 @@ class Selfies(Modality):
                     )
                 try:
                     self._lookup([self.symbols[i] for i in ids])
-                    mol = self._molecule("".join(self.symbols[i] for i in ids), selfies)
+                    text = "".join(self.symbols[i] for i in ids)
+                    smiles = structure.canonical(self._molecule(text, selfies))
                 except ValueError as error:
                     raise BadCodes(str(error)) from error
-                out.append(Smiles(structure.canonical(mol)))
+                out.append(Smiles(smiles if structure.readable(smiles) else selfies.decoder(text)))
         return out
 
     @staticmethod

@@ -64,6 +64,12 @@ def canonical(mol: Chem.Mol) -> str:
     return str(Chem.MolToSmiles(mol))
 
 
+def readable(smiles: str) -> bool:
+    """True if RDKit reads it (it does not always read what it writes: C[O+]=I becomes "C[O+]=[IH]")."""
+    with rdBase.BlockLogs():
+        return Chem.MolFromSmiles(smiles) is not None
+
+
 def kekule(smiles: str) -> str:
     """The same SMILES with alternating bonds in place of aromatic atoms."""
     mol = Chem.MolFromSmiles(smiles)

@@ -202,6 +202,9 @@ def test_hypervalent_iodine_needs_its_preset() -> None:
     wide = Selfies(constraints="hypervalent")
     assert wide.decode(wide.encode(["O=Ic1ccccc1", "FI(F)(F)(F)F"])) == ["O=Ic1ccccc1", "FI(F)(F)(F)F"]
     assert wide.spec.fingerprint != MOLECULES.spec.fingerprint
+    odd = [wide.symbols.index(s) for s in ("[C]", "[O+1]", "[=I]")]
+    [smiles] = wide.decode([Codes(torch.tensor(odd))])  # RDKit's own canonical SMILES is one it cannot read
+    assert Chem.MolFromSmiles(smiles).GetNumAtoms() == 3
 
 
 def test_the_state_of_the_selfies_package_is_left_alone() -> None:
