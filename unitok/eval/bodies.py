@@ -20,13 +20,17 @@ Ints = npt.NDArray[np.int64]
 
 
 class Stream(NamedTuple):
-    """Documents laid end to end; those of one `group` (made of one record) stay together in a split."""
+    """Documents laid end to end; those of one `group` (made of one record) stay together in a split.
+
+    `source` counts within `names`.
+    """
 
     ids: Ints
     weight: npt.NDArray[np.float32]
     starts: Ints
     source: Ints
     group: Ints
+    names: tuple[str, ...]
 
     @classmethod
     def of(
@@ -35,6 +39,7 @@ class Stream(NamedTuple):
         weight: Sequence[npt.NDArray[Any]],
         source: Sequence[int] | Ints,
         group: Sequence[int] | Ints | None = None,
+        names: Sequence[str] = (),
     ) -> Stream:
         """Lay documents end to end; without `group`, every document stands alone."""
         lengths = np.array([len(document) for document in ids], dtype=np.int64)
@@ -44,11 +49,19 @@ class Stream(NamedTuple):
             np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
             np.asarray(source, dtype=np.int64),
             np.arange(len(lengths)) if group is None else np.asarray(group, dtype=np.int64),
+            tuple(names),
         )
 
+    def numbered(self, names: Sequence[str]) -> Stream:
+        """The same with `source` counting within `names`; sources that are not there come behind them."""
+        all_names = [*names, *(name for name in self.names if name not in names)]
+        numbers = np.array([all_names.index(name) for name in self.names], dtype=np.int64)
+        return self._replace(source=numbers[self.source], names=tuple(all_names))
 
-def joined(streams: Sequence[Stream]) -> Stream:
-    """Several streams, at least one, as one; their groups stay apart."""
+
+def joined(streams: Sequence[Stream], names: Sequence[str]) -> Stream:
+    """Several streams whose sources count within `names` as one; their groups stay apart."""
+    streams = [Stream.of([], [], []), *streams]
     documents = np.cumsum([0, *(len(s.source) for s in streams)])
     tokens = np.cumsum([0, *(len(s.ids) for s in streams)])
     return Stream(
@@ -59,6 +72,7 @@ def joined(streams: Sequence[Stream]) -> Stream:
         ),
         source=np.concatenate([s.source for s in streams]),
         group=np.concatenate([s.group + first for s, first in zip(streams, documents, strict=False)]),
+        names=tuple(names),
     )
 
 

@@ -33,7 +33,7 @@ CHUNK = 1024
 def split(stores: Mapping[str, Store], tokens: int = 20_000_000) -> Stream:
     """Documents of several stores end to end; of more than `tokens`, an even part of each store."""
     share = min(1.0, tokens / max(1, sum(store.tokens for store in stores.values())))
-    found = [Stream.of([], [], [])]
+    found = []
     for number, store in enumerate(stores.values()):
         every = np.arange(len(store))
         # By hash, for a fixed stride would always meet the same template.
@@ -41,8 +41,8 @@ def split(stores: Mapping[str, Store], tokens: int = 20_000_000) -> Stream:
         piece = store.gather(docs, np.zeros(len(docs), dtype=bool))
         starts = np.concatenate([[0], np.cumsum(piece.length)])
         source = np.full(len(docs), number)
-        found.append(Stream(piece.ids, piece.weight, starts, source, _groups(store, docs)))
-    return joined(found)
+        found.append(Stream(piece.ids, piece.weight, starts, source, _groups(store, docs), ()))
+    return joined(found, list(stores))
 
 
 @torch.no_grad()
@@ -89,7 +89,8 @@ def evaluate(
         _nats(decoder, row)  # under ZeRO-3 every rank must run equally often
     decoder.train(training)
     starts = np.concatenate([[0], np.cumsum(layout.length)])
-    stream = Stream(torch.cat(ids).numpy(), torch.cat(weight).numpy(), starts, layout.store, layout.doc)
+    columns = (torch.cat(ids).numpy(), torch.cat(weight).numpy(), starts, layout.store, layout.doc)
+    stream = Stream(*columns, names=tuple(stores))
     found: Floats = reduce_sum(torch.cat(loss)).numpy()
     found[stream.weight <= 0] = np.nan
     return stream, found
@@ -172,7 +173,6 @@ def measure(
     held: Stream,
     train: Stream,
     vocabulary: Vocabulary,
-    sources: Sequence[str],
     cap: int = 128,
 ) -> list[Measure]:
     """Losses beside their lines: for each kind over all sources, then for each (kind, source).
@@ -181,10 +181,9 @@ def measure(
         loss: what `evaluate` gave for the tokens of `held`, [N].
         held, train: the two splits.
         vocabulary: the shared vocabulary.
-        sources: names that the streams' `source` numbers index.
         cap: see `baselines.lines`.
     """
-    seen, asked = bodies(vocabulary, train), bodies(vocabulary, held)
+    seen, asked = bodies(vocabulary, train.numbered(held.names)), bodies(vocabulary, held)
     found = []
     for name, block in vocabulary.blocks.items():
         parts = block.parts or (block.size,)
@@ -192,7 +191,7 @@ def measure(
         present = np.unique(asked[name].source).tolist()
         for number in present if len(present) > 1 else ():
             b, t = (x.take(x.source == number) for x in (asked[name], seen[name]))
-            found += _measure(name, sources[number], loss, b, t, parts, cap)
+            found += _measure(name, held.names[number], loss, b, t, parts, cap)
     return found
 
 
@@ -225,7 +224,7 @@ def references(
 ) -> tuple[dict[str, dict[str, float]], dict[str, float]]:
     """What a trainer reports beside its losses: the lines by kind, and the mean codes per item by kind."""
     found, per_item = {}, {}
-    seen, asked = bodies(vocabulary, train), bodies(vocabulary, held)
+    seen, asked = bodies(vocabulary, train.numbered(held.names)), bodies(vocabulary, held)
     for name, block in vocabulary.blocks.items():
         both = lines(seen[name], asked[name], block.parts or (block.size,), cap)
         if both is not None:

@@ -26,7 +26,6 @@ from unitok.eval.runner import answer, summary
 from unitok.generate import Sampler
 from unitok.modality import Modality
 from unitok.model.decoder import Decoder
-from unitok.run import reopen
 from unitok.train import metrics
 from unitok.vocabulary import Vocabulary
 
@@ -125,9 +124,7 @@ def write(
     held, loss = evaluate(decoder, heldout, vocabulary, run.seq_len, config.tokens)
     if not is_main():
         return path
-    names = list(heldout)
-    train = split({name: stores[name] for name in names if name in stores})
-    measures = measure(loss, held, train, vocabulary, names, config.position_cap)
+    measures = measure(loss, held, split(stores), vocabulary, config.position_cap)
     Console().print(_table(measures))
     shown = []
     with Progress(transient=True) as progress:
@@ -160,29 +157,6 @@ def _table(measures: Sequence[Measure]) -> Table:
             both = [f"{m.lines.unigram:.3f}", f"{m.lines.position:.3f}"] if m.lines else ["-", "-"]
             table.add_row(m.kind, f"{m.nats:.3f}", *both, m.verdict)
     return table
-
-
-def of_run(folder: str | Path) -> Path:
-    """Write the report of a finished run again, from its folder alone.
-
-    Raises:
-        FileNotFoundError: the folder holds no finished run.
-        ValueError: its configuration has no `[report]` table.
-    """
-    run, decoder = reopen(folder)
-    if run.config.report is None:
-        raise ValueError(f"{folder}: its configuration has no [report] table: add one to say what to show")
-    trained = Trained.of(folder, run.config.data.seq_len)
-    return write(
-        folder,
-        run.config.report,
-        trained,
-        decoder,
-        run.vocabulary,
-        run.modalities,
-        run.stores(),
-        run.stores("heldout"),
-    )
 
 
 def _page(

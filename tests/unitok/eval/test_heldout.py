@@ -91,7 +91,7 @@ def test_fewer_tokens_are_evenly_spaced_rows(stores, decoder):
 
 def test_measure_is_the_mean_over_body_codes_by_kind_and_source(stores, decoder):
     laid, loss = evaluate(decoder, stores, VOCABULARY, seq_len=64)
-    rows = {(m.kind, m.source): m for m in measure(loss, laid, split(stores), VOCABULARY, list(stores))}
+    rows = {(m.kind, m.source): m for m in measure(loss, laid, split(stores), VOCABULARY)}
     assert set(rows) == {(k, s) for k in ("text", "image") for s in ("", "a", "b", "c")}
     image = rows["image", ""]
     body = bodies(VOCABULARY, laid)["image"]
@@ -114,7 +114,7 @@ def test_marks_are_counted_apart(stores, decoder):
 def test_references_are_the_lines_of_measure(stores, decoder):
     laid, loss = evaluate(decoder, stores, VOCABULARY, seq_len=64)
     found, per_item = references(laid, split(stores), VOCABULARY)
-    for m in measure(loss, laid, split(stores), VOCABULARY, list(stores)):
+    for m in measure(loss, laid, split(stores), VOCABULARY):
         if not m.source:
             assert found[m.kind] == {"unigram": m.lines.unigram, "position": m.lines.position}
             assert m.bits_per_item == pytest.approx(m.nats * per_item[m.kind] / np.log(2))
@@ -124,15 +124,27 @@ def test_references_are_the_lines_of_measure(stores, decoder):
 @pytest.mark.parametrize(("shift", "verdict"), [(-9.0, "below both"), (9.0, "above both")])
 def test_the_verdict_says_where_the_loss_stands(stores, decoder, shift, verdict):
     laid, loss = evaluate(decoder, stores, VOCABULARY, seq_len=64)
-    rows = measure(loss * 0 + 10 + shift, laid, split(stores), VOCABULARY, list(stores))
+    rows = measure(loss * 0 + 10 + shift, laid, split(stores), VOCABULARY)
     assert {m.verdict for m in rows} == {verdict}
 
 
 def test_nothing_held_out_is_no_measure(stores, decoder):
     laid, loss = evaluate(decoder, {}, VOCABULARY, seq_len=64)
     assert len(loss) == len(split({}).ids) == 0
-    assert measure(loss, laid, split(stores), VOCABULARY, []) == []
+    assert measure(loss, laid, split(stores), VOCABULARY) == []
     assert references(split({}), split(stores), VOCABULARY) == ({}, {})
+
+
+def test_sources_meet_by_name_whatever_their_order(stores, decoder):
+    laid, loss = evaluate(decoder, {name: stores[name] for name in "cb"}, VOCABULARY, seq_len=64)
+    whole = split(stores).numbered(laid.names)
+    assert whole.names == ("c", "b", "a")
+    assert np.bincount(whole.source).tolist() == [30, 30, 30]
+    assert whole.ids[: whole.starts[1]].tolist() == documents(0)["0-0"].ids.tolist()
+    assert whole.source[0] == 2
+    rows = {(m.kind, m.source): m for m in measure(loss, laid, split(stores), VOCABULARY)}
+    one = measure(loss, laid, split({"c": stores["c"], "b": stores["b"], "a": stores["a"]}), VOCABULARY)
+    assert rows["text", "c"] == next(m for m in one if (m.kind, m.source) == ("text", "c"))
 
 
 def test_groups_of_different_stores_stay_apart(stores):
