@@ -53,7 +53,8 @@ def uniforms(seed: int | Sequence[int], rows: int, steps: int) -> Tensor:
     keys = [(seed, i) for i in range(rows)] if isinstance(seed, int) else [(s, 0) for s in seed]
     if len(keys) != rows:
         raise ValueError(f"{len(keys)} seeds were given for {rows} rows: give one seed, or one per row")
-    streams = [np.random.Generator(np.random.Philox(key=[s % 2**64, i])).random(steps) for s, i in keys]
+    words = [np.array([s % 2**64, i], dtype=np.uint64) for s, i in keys]
+    streams = [np.random.Generator(np.random.Philox(key=word)).random(steps) for word in words]
     return torch.from_numpy(np.stack(streams)) if streams else torch.zeros(0, steps, dtype=torch.float64)
 
 

@@ -92,6 +92,11 @@ def test_a_rows_numbers_are_its_own() -> None:
     assert float(many.max()) < 1
 
 
+def test_any_integer_is_a_seed() -> None:
+    seeds = [0, 1, -1, 2**63, 2**64 - 2]
+    assert len({float(uniforms(seed, 1, 1)) for seed in seeds}) == len(seeds)
+
+
 @pytest.mark.parametrize(
     ("how", "said"),
     [
