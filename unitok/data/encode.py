@@ -61,19 +61,18 @@ class Encoder:
     def __init__(self, vocabulary: Vocabulary, modalities: Mapping[str, Modality]) -> None:
         self.vocabulary = vocabulary
         self.modalities = modalities
-        self._known: OrderedDict[Ask, Answer] = OrderedDict()
+        self._known: OrderedDict[tuple[str, str | Path], tuple[int, Answer]] = OrderedDict()
 
     def encode(self, asks: Iterable[Ask]) -> dict[Ask, Answer]:
         """The answers to all `asks`; equal asks are answered once."""
         out: dict[Ask, Answer] = {}
         loaded: dict[str, list[tuple[Ask, list[Item]]]] = {}
         for ask in dict.fromkeys(asks):
-            if ask in self._known:
-                self._known.move_to_end(ask)
-                out[ask] = self._known[ask]
-                continue
-            items = self._load(ask)
-            if isinstance(items, Refused):
+            known = self._recall(ask)
+            items = self._load(ask) if known is None else []
+            if known is not None:
+                out[ask] = known
+            elif isinstance(items, Refused):
                 out[ask] = items
             else:
                 loaded.setdefault(ask.block, []).append((ask, items))
@@ -130,9 +129,19 @@ class Encoder:
         # Text strings are long and rarely come back, file contents would fill the memory.
         if isinstance(ask.value, Blob) or ask.block == self.vocabulary.text:
             return
-        self._known[ask] = answer
+        self._known[ask.block, ask.value] = ask.variants, answer
         if len(self._known) > CACHED:
             self._known.popitem(last=False)
+
+    def _recall(self, ask: Ask) -> Answer | None:
+        """A known answer, also one for more variants than are asked for now: the item itself is always first."""
+        if isinstance(ask.value, Blob):
+            return None
+        variants, answer = self._known.get((ask.block, ask.value), (0, []))
+        if variants < ask.variants:
+            return None
+        self._known.move_to_end((ask.block, ask.value))
+        return answer if isinstance(answer, Refused) else answer[: ask.variants]
 
 
 def _together(codes: list[Codes | Refused]) -> Answer:

@@ -10,7 +10,7 @@ import zlib
 import pytest
 from data_toys import Latin, Picture, picture
 
-from unitok.data.config import DataConfig
+from unitok.data.config import DataConfig, SourceConfig
 from unitok.data.store import Store
 from unitok.data.tally import BadSource
 from unitok.data.template import TemplateError
@@ -97,6 +97,15 @@ def test_an_item_is_encoded_once_however_often_it_is_used(source, run, pictures,
     store = run(source(rows, variants=2, **CAPTION))["s"]
     assert len(store) == 300 * 6
     assert sum(modalities["image"].calls) == 2
+
+
+def test_sources_share_what_was_encoded(source, run, pictures, modalities, tmp_path):
+    config = source([{"image": {"file": "a.img"}, "caption": "red"}], variants=3, **CAPTION)
+    (tmp_path / "pages.jsonl").write_text(json.dumps({"document": [{"image": {"file": "a.img"}}]}))
+    sources = {**config.sources, "pages": SourceConfig(path="pages.jsonl")}
+    stores = run(config.model_copy(update={"sources": sources}))
+    assert modalities["image"].calls == [3]
+    assert words(stores["pages"], modalities, 0) == ["<doc>", bytes([1, 2, 3, 4]), "<end>"]
 
 
 def test_own_documents_and_turns(source, run, pictures, modalities):
