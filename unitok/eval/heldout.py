@@ -91,7 +91,8 @@ def evaluate(
     starts = np.concatenate([[0], np.cumsum(layout.length)])
     columns = (torch.cat(ids).numpy(), torch.cat(weight).numpy(), starts, layout.store, layout.doc)
     stream = Stream(*columns, names=tuple(stores))
-    found: Floats = reduce_sum(torch.cat(loss)).numpy()
+    device = next(decoder.parameters()).device  # NCCL sums on its own devices alone
+    found: Floats = reduce_sum(torch.cat(loss).to(device)).cpu().numpy()
     found[stream.weight <= 0] = np.nan
     return stream, found
 

@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
 from unitok.data.store import Store
-from unitok.distributed import is_main
+from unitok.distributed import is_main, local_rank
 from unitok.eval import figures, page, panels
 from unitok.eval.config import ReportConfig
 from unitok.eval.figures import Curve
@@ -107,7 +108,7 @@ def write(
         folder: of the run.
         config: the run's `[report]` table.
         run: facts for the headline and the curves.
-        decoder: the trained model.
+        decoder: the trained model; it moves to the accelerator where there is one.
         vocabulary: of the run.
         modalities: by block.
         stores: training sources, which the lines are counted on.
@@ -120,6 +121,8 @@ def write(
         ValueError: a panel asks for what is not held out.
     """
     path = Path(folder) / config.file
+    if torch.cuda.is_available():
+        decoder = decoder.to(torch.device("cuda", local_rank()))
     tasks = [panels.task(panel, heldout, vocabulary) for panel in config.panel]
     held, loss = evaluate(decoder, heldout, vocabulary, run.seq_len, config.tokens)
     if not is_main():
