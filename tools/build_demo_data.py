@@ -66,7 +66,9 @@ def _count(rows: Iterable[common.Record], side: str) -> int:
 def main() -> None:
     """Build, then print how many and how large."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--from", dest="source", type=Path, default=ROOT / "build" / "packages", metavar="DIR")
+    parser.add_argument(
+        "--from", dest="source", type=Path, default=ROOT / "build" / "packages", metavar="DIR"
+    )
     parser.add_argument("--out", type=Path, default=ROOT / "recipes" / "demo")
     args = parser.parse_args()
     records = build(Packages(args.source.resolve()), args.out)

@@ -111,9 +111,9 @@ class Selfies(Modality):
     def _write(self, smiles: str, selfies: Any) -> list[str]:
         """The symbols of a SMILES whose canonical form comes back from them, else ValueError."""
         reason = ""
-        for form in (lambda: smiles, lambda: structure.kekule(smiles)):  # the second where SELFIES fails
+        for rewrite in (str, structure.kekule):  # the second where SELFIES cannot find the double bonds
             try:
-                text = selfies.encoder(form())
+                text = selfies.encoder(rewrite(smiles))
             except selfies.EncoderError as error:
                 reason = " ".join(str(error).split())[:120]
                 continue
