@@ -1,7 +1,7 @@
 """A run small enough for tests: rows that are a pure function of their number, and a tiny decoder.
 
 Also a program, for tests that kill runs or start several ranks:
-`python train_toys.py FOLDER [stage=2] [die=save|seal|step] [at=3] [term=3] [train.steps=6] ...`
+`python train_toys.py FOLDER [stage=2] [die=save|seal|step] [at=3] [term=3] [steps=6] ... [+ FOLDER ...]`
 """
 
 from __future__ import annotations
@@ -146,13 +146,23 @@ def _die_in(place: str, at: int, trainer: Trainer) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Train as the arguments say; writes stream.jsonl, a hash of the tokens of each step."""
-    # The launcher adds --local_rank in front.
-    folder, *pairs = (a for a in arguments if not a.startswith("--local_rank"))
+    """Train as the arguments say, one run after another."""
+    torch.set_num_threads(1)
+    runs: list[list[str]] = [[]]
+    for argument in arguments:
+        if argument == "+":
+            runs.append([])
+        elif not argument.startswith("--local_rank"):  # the launcher adds it in front
+            runs[-1].append(argument)
+    for run in runs:
+        train(*run)
+
+
+def train(folder: str, *pairs: str) -> None:
+    """One run; writes stream.jsonl, a hash of the tokens of each step."""
     options: dict[str, Any] = dict(pair.split("=", 1) for pair in pairs)
     place, at, term = options.pop("die", ""), int(options.pop("at", 0)), int(options.pop("term", 0))
     values = {name: json.loads(value) for name, value in options.items()}
-    torch.set_num_threads(1)
 
     def hook(trainer: Trainer, event: str) -> None:
         if event != "step":

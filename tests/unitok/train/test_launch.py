@@ -20,6 +20,7 @@ ENV = {
     "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
     "OMP_NUM_THREADS": "1",
 }
+WAYS = [(stage, accumulation) for stage in range(4) for accumulation in (1, 2)]
 pytestmark = [pytest.mark.dist, pytest.mark.slow]
 
 
@@ -46,26 +47,30 @@ def column(folder: Path, name: str) -> list[float]:
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six steps on one rank, all rows in one micro-batch, ZeRO 0."""
-    folder = tmp_path_factory.mktemp("alone")
-    launch(1, folder, "stage=0", "steps=6")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six steps on one rank, all rows at once, under ZeRO 0; and on two ranks in every other way."""
+    folder = tmp_path_factory.mktemp("runs")
+    launch(1, folder / "alone", "stage=0", "steps=6")
+    arguments = []
+    for stage, accumulation in WAYS:
+        way = (f"stage={stage}", "steps=6", f"micro_rows={2 // accumulation}")
+        arguments += ["+", str(folder / f"{stage}-{accumulation}"), *way]
+    launch(2, Path(arguments[1]), *arguments[2:])
     return folder
 
 
-@pytest.mark.parametrize("accumulation", [1, 2])
-@pytest.mark.parametrize("stage", [0, 1, 2, 3])
-def test_two_ranks_equal_one(stage: int, accumulation: int, alone: Path, tmp_path: Path) -> None:
-    launch(2, tmp_path, f"stage={stage}", "steps=6", f"micro_rows={2 // accumulation}")
-    assert column(tmp_path, "loss") == pytest.approx(column(alone, "loss"), rel=1e-5)
-    assert column(tmp_path, "grad_norm") == pytest.approx(column(alone, "grad_norm"), rel=1e-5)
-    assert (tmp_path / "stream.jsonl").read_text() == (alone / "stream.jsonl").read_text()
+@pytest.mark.parametrize(("stage", "accumulation"), WAYS)
+def test_two_ranks_equal_one(stage: int, accumulation: int, runs: Path) -> None:
+    alone, pair = runs / "alone", runs / f"{stage}-{accumulation}"
+    assert column(pair, "loss") == pytest.approx(column(alone, "loss"), rel=1e-5)
+    assert column(pair, "grad_norm") == pytest.approx(column(alone, "grad_norm"), rel=1e-5)
+    assert (pair / "stream.jsonl").read_text() == (alone / "stream.jsonl").read_text()
 
 
 @pytest.mark.parametrize("stage", [2, 3])
-def test_two_ranks_then_one_then_two_see_the_same_tokens(stage: int, alone: Path, tmp_path: Path) -> None:
+def test_two_ranks_then_one_then_two_see_the_same_tokens(stage: int, runs: Path, tmp_path: Path) -> None:
     """SIGTERM at steps 2 and 4, converted in between: the same rows, and the losses of an unbroken run."""
-    arguments = (f"stage={stage}", "steps=6")
+    alone, arguments = runs / "alone", (f"stage={stage}", "steps=6")
     convert = (sys.executable, str(ROOT / "tools" / "to_universal.py"), str(tmp_path))
     launch(2, tmp_path, *arguments, "term=2")
     run(*convert)
