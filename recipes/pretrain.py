@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from unitok.config import load
+from unitok.config import from_words
 from unitok.distributed import is_main
 from unitok.eval.report import Trained, write
 from unitok.run import Run, reopen
@@ -23,11 +23,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("config", nargs="?", default=Path(__file__).parent / "configs" / "demo.toml")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="dotted keys of the configuration")
+    parser.add_argument(
+        "words", nargs="*", metavar="config.toml key=value", help="configuration, then overrides"
+    )
     parser.add_argument("--local_rank", type=int, help="set by the launcher")
     options = parser.parse_args(arguments)
-    config = load(options.config, options.overrides)
+    config = from_words(options.words, Path(__file__).parent / "configs" / "demo.toml")
 
     start()  # join the other ranks, or a world of one
     run = Run.of(config)

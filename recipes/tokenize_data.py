@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from unitok.config import load
+from unitok.config import from_words
 from unitok.run import Run
 
 
@@ -27,11 +27,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--strict", action="store_true", help="stop at the first bad record")
     parser.add_argument("--verify", action="store_true", help="compare every column with its checksum")
     options = parser.parse_args(arguments)
-    config: str | Path = Path(__file__).parent / "configs" / "demo.toml"
-    if options.words and "=" not in options.words[0]:
-        config = options.words.pop(0)
     strict = ["data.strict=true"] if options.strict else []
-    run = Run.of(load(config, [*options.words, *strict]))
+    run = Run.of(from_words([*options.words, *strict], Path(__file__).parent / "configs" / "demo.toml"))
     for split in ("train", "heldout"):
         for name, store in run.stores(split).items():
             if options.verify:

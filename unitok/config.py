@@ -72,6 +72,13 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
     return parse(tree, where=str(path))
 
 
+def from_words(words: Sequence[str], default: str | Path) -> RunConfig:
+    """What a recipe's command line names: a file (`default` if the first word is an override), then overrides."""
+    if words and "=" not in words[0]:
+        return load(words[0], words[1:])
+    return load(default, words)
+
+
 def parse(tree: Mapping[str, Any], where: str = "configuration") -> RunConfig:
     """Check a tree of plain values and make it a RunConfig."""
     try:

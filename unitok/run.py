@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -22,8 +23,10 @@ from unitok.model import weights
 from unitok.model.decoder import Decoder
 from unitok.train.derive import shape
 from unitok.train.loss import LanguageModel
-from unitok.train.trainer import Trainer
 from unitok.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from unitok.train.trainer import Trainer
 
 CONFIG = "config.toml"
 MODEL = "model"
@@ -74,6 +77,8 @@ class Run:
 
     def trainer(self, train: Mapping[str, Store], heldout: Mapping[str, Store]) -> Trainer:
         """A trainer on this rank's share of the training stores, with held-out rows and honest lines beside it."""
+        from unitok.train.trainer import Trainer  # brings DeepSpeed, which tokenizing and sampling do without
+
         config, vocabulary = self.config, self.vocabulary
         self.record()
         seen, asked = split(train, LINE_TOKENS), split(heldout, LINE_TOKENS)
@@ -114,6 +119,8 @@ class Run:
 
     def record(self) -> None:
         """Keep the resolved configuration and the vocabulary with the run."""
+        if not distributed.is_main():
+            return
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / CONFIG).write_text(dump(self.config), encoding="utf-8")
         self.vocabulary.save(self.folder)

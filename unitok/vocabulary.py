@@ -84,6 +84,12 @@ class Vocabulary:
         used = max([marks_start + RESERVED, *(b.start + b.size for b in self.blocks.values())])
         self._size = _align(used, PAD_TO)
         self._kind = self._kind_table()
+        sizes = {name: block.parts or (block.size,) for name, block in self.blocks.items()}
+        self._limits = {name: torch.tensor(parts) for name, parts in sizes.items()}
+        self._offsets = {name: limits.cumsum(0) - limits for name, limits in self._limits.items()}
+        self._frames = {
+            b.name: (torch.tensor([b.begin]), torch.tensor([b.end])) for b in self.blocks.values()
+        }
 
     @classmethod
     def build(cls, modalities: Mapping[str, Modality | Spec]) -> Vocabulary:
@@ -159,15 +165,12 @@ class Vocabulary:
         if ids.ndim != wanted or (block.parts and ids.shape[1] != len(block.parts)):
             shape = f"[n, {len(block.parts)}]" if block.parts else "[n]"
             raise BadCodes(f"{name} codes have shape {list(ids.shape)}: they must be {shape}")
-        limits = torch.tensor(block.parts or (block.size,))
+        limits, offsets = self._limits[name], self._offsets[name]
         wrong = (ids < 0) | (ids >= limits if block.parts else ids >= block.size)
         if wrong.any():
             raise BadCodes(f"{name} code {int(ids[wrong][0])} is out of range: 0 <= code < {limits.tolist()}")
         self._check_length(block, len(codes))
-        if not block.parts:
-            return ids
-        offsets = torch.tensor([sum(block.parts[:j]) for j in range(len(block.parts))])
-        return (ids + offsets).reshape(-1)
+        return (ids + offsets).reshape(-1) if block.parts else ids
 
     def unflat(self, name: str, flat: Tensor) -> Codes:
         """The inverse of `flat`.
@@ -179,11 +182,7 @@ class Vocabulary:
         flat = flat.long()
         if len(flat) % block.stride:
             raise BadCodes(f"{name} body has {len(flat)} ids: a position takes {block.stride}, so one is cut")
-        ids = flat
-        if block.parts:
-            offsets = torch.tensor([sum(block.parts[:j]) for j in range(len(block.parts))])
-            ids = flat.reshape(-1, block.stride) - offsets
-        codes = Codes(ids)
+        codes = Codes(flat.reshape(-1, block.stride) - self._offsets[name] if block.parts else flat)
         self.flat(name, codes)
         return codes
 
@@ -200,7 +199,8 @@ class Vocabulary:
         body = self.flat(name, codes) + block.start
         if not block.framed:
             return body
-        return torch.cat([torch.tensor([block.begin]), body, torch.tensor([block.end])])
+        begin, end = self._frames[name]
+        return torch.cat([begin, body, end])
 
     def parse(self, ids: Tensor | Iterable[int]) -> list[Segment | Mark]:
         """Segments and marks of a stream of shared ids; the inverse of framing, neighbouring text joined.
