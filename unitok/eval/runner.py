@@ -138,13 +138,14 @@ def summary(task: Task, answered: Sequence[Answered], modalities: Mapping[str, M
 
 
 def validity(answers: Sequence[Sequence[Piece]], modalities: Mapping[str, Modality]) -> dict[str, Any]:
-    """{block: {"written", "valid", "errors"}} of the framed items in answers."""
+    """{block: {"written", "valid", "encodes", "errors"}} of the framed items in answers."""
     found: dict[str, Any] = {}
     for piece in (piece for answer in answers for piece in answer):
         if modalities[piece.name].spec.framed:
-            row = found.setdefault(piece.name, {"written": 0, "valid": 0, "errors": []})
+            row = found.setdefault(piece.name, {"written": 0, "valid": 0, "encodes": 0, "errors": []})
             row["written"] += 1
             row["valid"] += not piece.error
+            row["encodes"] += piece.encodes
             if piece.error and len(row["errors"]) < EXAMPLES:
                 row["errors"].append(piece.error)
     return found

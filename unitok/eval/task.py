@@ -7,6 +7,7 @@ A `Task` has a name, chat documents with their reference answers in place, sampl
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,11 +22,15 @@ from unitok.vocabulary import Vocabulary
 
 @dataclass(frozen=True, eq=False)
 class Piece:
-    """One segment of an answer with its item; `item` is None and `error` says why if it is no valid item."""
+    """One segment with its item; `item` is None and `error` says why if it is no valid item.
+
+    `encodes` tells whether the item's own tokenizer would encode it, which may be stricter than decoding.
+    """
 
     name: str
     item: Item
     error: str = ""
+    encodes: bool = True
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,7 @@ class Task:
 def pieces(segments: Sequence[Segment], modalities: Mapping[str, Modality]) -> list[Piece]:
     """Decode segments to items.
 
-    An item is valid if its codes decode and its own tokenizer takes it back, which refuses what is empty.
+    An item is valid if its codes decode and it compares with itself, which what is empty or broken does not.
     """
     found = []
     for segment in segments:
@@ -74,11 +79,19 @@ def pieces(segments: Sequence[Segment], modalities: Mapping[str, Modality]) -> l
         try:
             item = modality.decode([segment.codes])[0]
             if modality.spec.framed:
-                modality.encode([item])
-            found.append(Piece(segment.name, item))
+                modality.compare(item, item)
+            found.append(Piece(segment.name, item, encodes=_encodes(modality, item)))
         except ValueError as error:  # BadCodes and BadItem are ValueErrors
-            found.append(Piece(segment.name, None, str(error)))
+            found.append(Piece(segment.name, None, str(error), encodes=False))
     return found
+
+
+def _encodes(modality: Modality, item: Item) -> bool:
+    try:
+        modality.encode([item])
+    except ValueError:
+        return False
+    return True
 
 
 def conversation(stream: Sequence[Segment | Mark], vocabulary: Vocabulary, key: str = "") -> Document:
@@ -104,10 +117,11 @@ def conversation(stream: Sequence[Segment | Mark], vocabulary: Vocabulary, key: 
 
 
 def rows(values: Sequence[Mapping[str, float]]) -> dict[str, dict[str, Any]]:
-    """{measure: {"mean", "count"}} of dictionaries that need not all have every measure."""
+    """{measure: {"mean", "count"}} over finite values; not every dictionary need have every measure."""
     names = dict.fromkeys(name for row in values for name in row)
     found = {}
     for name in names:
-        column = [row[name] for row in values if name in row]
-        found[name] = {"mean": sum(column) / len(column), "count": len(column)}
+        column = [row[name] for row in values if name in row and math.isfinite(row[name])]
+        if column:
+            found[name] = {"mean": sum(column) / len(column), "count": len(column)}
     return found

@@ -30,15 +30,15 @@ class Words(Modality):
 
 
 class Squares(Plain):
-    """Pictures of four grey squares; codes that are all 0 stand for nothing, and 7 first cannot be decoded."""
+    """Pictures of four grey squares; all 0 is an empty one, 7 first is undecodable, over 20 in all too bright."""
 
     def __init__(self) -> None:
         super().__init__("image", 8, (4, 4))
 
     def encode(self, items):
         for i, item in enumerate(items):
-            if not any(item):
-                raise BadItem(i, "the picture is empty: give at least one square")
+            if sum(item) > 20:
+                raise BadItem(i, "the picture is too bright")
         return super().encode(items)
 
     def decode(self, codes):
@@ -53,6 +53,8 @@ class Squares(Plain):
         return "squares " + "-".join(map(str, item))
 
     def compare(self, a, b):
+        if not any(a) or not any(b):
+            raise ValueError("the picture is empty: give at least one square")
         return {"distance": float(np.abs(np.array(a) - np.array(b)).mean())}
 
 

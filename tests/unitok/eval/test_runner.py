@@ -9,7 +9,7 @@ import torch
 from unitok import Codes, Document, Mark, Segment
 from unitok.document import segment
 from unitok.eval.runner import answer, run, summary
-from unitok.eval.task import Piece, Task, conversation, pieces
+from unitok.eval.task import Piece, Task, conversation, pieces, rows
 from unitok.generate import Options, Sampler
 
 
@@ -63,27 +63,27 @@ def test_scores_stand_beside_a_strangers_reference(tools):
     assert found["scores"]["image.distance"] == {"mean": 0.25, "count": 2}
     assert found["chance"]["image.distance"] == {"mean": pytest.approx(3.75), "count": 2}
     assert found["scores"]["image.written"]["mean"] == 1.0
-    assert found["valid"] == {"image": {"written": 2, "valid": 2, "errors": []}}
+    assert found["valid"] == {"image": {"written": 2, "valid": 2, "encodes": 2, "errors": []}}
 
 
 def test_what_does_not_decode_or_is_empty_is_not_valid(tools):
-    documents = [drawing(tools, [1, 1, 1, 1]) for _ in range(4)]
+    documents = [drawing(tools, [1, 1, 1, 1]) for _ in range(5)]
     sampler = Scripted(
         [tools.raw("image", [7, 1, 1, 1])],
         [tools.raw("image", [0, 0, 0, 0])],
         [tools.seg("text", "no")],
         [tools.seg("image", [1, 1, 1, 1])],
+        [tools.raw("image", [6, 6, 6, 6])],
     )
     task = Task("draw", documents)
     found = summary(task, answer(task, sampler, tools.modalities), tools.modalities)
-    assert found["valid"]["image"]["written"] == 3
-    assert found["valid"]["image"]["valid"] == 1
+    assert [found["valid"]["image"][name] for name in ("written", "valid", "encodes")] == [4, 2, 1]
     assert [("7" in e, "empty" in e) for e in found["valid"]["image"]["errors"]] == [
         (True, False),
         (False, True),
     ]
-    assert found["scores"]["image.written"] == {"mean": 0.25, "count": 4}
-    assert found["scores"]["image.distance"] == {"mean": 0.0, "count": 1}
+    assert found["scores"]["image.written"] == {"mean": 0.4, "count": 5}
+    assert found["scores"]["image.distance"] == {"mean": 2.5, "count": 2}
 
 
 def test_every_turn_sees_the_models_own_earlier_answers(tools):
@@ -196,3 +196,9 @@ def test_pieces_keep_the_reason(tools):
     assert "begin with 7" in found[0].error
     assert (found[1].name, found[1].item, found[1].error) == ("text", "a", "")
     assert isinstance(found[1], Piece)
+
+
+def test_means_are_over_what_is_there_and_finite():
+    found = rows([{"a": 1.0, "b": float("inf")}, {"a": 3.0}, {"b": 2.0}])
+    assert found == {"a": {"mean": 2.0, "count": 2}, "b": {"mean": 2.0, "count": 1}}
+    assert rows([{"a": float("nan")}]) == {}
