@@ -87,6 +87,7 @@ def _panel(panel: Panel, modalities: Mapping[str, Modality]) -> dict[str, Any]:
         "every_turn": panel.every_turn,
         "exchanges": [_exchange(one, modalities) for one in panel.exchanges],
         "scores": _scores(panel.summary),
+        "answers": panel.summary["turns"],
         "valid": panel.summary["valid"],
     }
 
