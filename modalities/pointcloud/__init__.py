@@ -1,0 +1,1 @@
+"""Point clouds as codes: readers and writers, sampling, Chamfer distance, pictures, a tokenizer."""

@@ -1,0 +1,190 @@
+"""Clouds from and to files: .ply, .xyz, .npy, .npz and .obj by own readers, other formats through open3d.
+
+A cloud is a float32 tensor [n, 3], n >= 1, all finite. Meshes (.obj with faces, .ply with faces) become
+points spread over their surface. open3d is imported only when a format needs it.
+"""
+
+from __future__ import annotations
+
+import io as streams
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from .mesh import read_obj, spread
+from .ply import read_ply, write_ply
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+OWN = (".ply", ".xyz", ".npy", ".npz", ".obj")
+OPEN3D = (".pcd", ".pts", ".off", ".stl")
+SUFFIXES = OWN + OPEN3D
+ARRAY = "points"
+"""Name of the array in an .npz; if it is missing, an only array is taken."""
+
+
+def as_cloud(item: Any) -> Tensor:
+    """A tensor, array or nested list as a cloud: float32 [n, 3], checked.
+
+    Raises:
+        TypeError: not numbers.
+        ValueError: wrong shape, no points, or a coordinate that is not finite; says which.
+    """
+    if isinstance(item, str | bytes | Path):
+        raise TypeError(
+            f"{str(item)[:60]!r} is not a cloud: load() files first, encode() takes points [n, 3]"
+        )
+    try:
+        points = item.detach().cpu() if isinstance(item, Tensor) else torch.as_tensor(np.asarray(item))
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"a {type(item).__name__} is not a cloud: give numbers of shape [n, 3]") from error
+    if points.dim() != 2 or points.shape[1] < 3 or points.is_complex():
+        raise ValueError(f"a cloud of shape {list(points.shape)} {points.dtype}: give real numbers [n, 3]")
+    points = points[:, :3].float()
+    if len(points) == 0:
+        raise ValueError("a cloud without points: give at least one")
+    bad = (~points.isfinite()).any(1).nonzero()[:, 0]
+    if len(bad):
+        raise ValueError(
+            f"{len(bad)} of {len(points)} points are not finite (the first is point {int(bad[0])}: "
+            f"{points[bad[0]].tolist()}): remove them"
+        )
+    return points
+
+
+def read(data: bytes, suffix: str) -> Tensor:
+    """A file's bytes as a cloud.
+
+    Raises:
+        ValueError: damaged, empty, not finite, or an unknown suffix.
+        ImportError: the format needs open3d, which cannot be imported; says what to install.
+    """
+    if suffix == ".ply":
+        vertices, faces = read_ply(data)
+        return as_cloud(spread(vertices, faces) if faces else vertices)
+    if suffix == ".obj":
+        vertices, faces = read_obj(data)
+        return as_cloud(spread(vertices, faces) if faces else vertices)
+    if suffix == ".xyz":
+        return as_cloud(_read_text(data))
+    if suffix in (".npy", ".npz"):
+        return as_cloud(_read_numpy(data, suffix))
+    if suffix in OPEN3D:
+        return as_cloud(_read_open3d(data, suffix))
+    raise ValueError(f"a cloud cannot be read from {suffix!r}: use one of {', '.join(SUFFIXES)}")
+
+
+def load(path: str | Path) -> Tensor:
+    """A file as a cloud; see `read`."""
+    path = Path(path)
+    try:
+        return read(path.read_bytes(), path.suffix.lower())
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def write(points: Tensor, suffix: str) -> bytes:
+    """A cloud as a file that `read` gives back bit for bit (.obj: as bare vertices).
+
+    Raises:
+        ValueError: a suffix that is not written here.
+    """
+    array: NDArray[np.float32] = as_cloud(points).numpy()
+    if suffix == ".ply":
+        return write_ply(array)
+    if suffix in (".xyz", ".obj"):
+        head = "v " if suffix == ".obj" else ""
+        return "".join(head + " ".join(map(_shortest, row)) + "\n" for row in array).encode("ascii")
+    if suffix in (".npy", ".npz"):
+        stream = streams.BytesIO()
+        if suffix == ".npy":
+            np.save(stream, array, allow_pickle=False)
+        else:
+            np.savez_compressed(stream, **{ARRAY: array})
+        return stream.getvalue()
+    raise ValueError(f"a cloud cannot be written as {suffix!r}: use one of {', '.join(OWN)}")
+
+
+def read_stack(path: Path) -> Tensor:
+    """Many clouds of equal size, the array `points` [n, N, 3] of an .npz: float16 or float32."""
+    stack = torch.from_numpy(_read_numpy(path.read_bytes(), ".npz"))
+    if stack.dim() != 3 or stack.shape[2] != 3 or 0 in stack.shape or not bool(stack.isfinite().all()):
+        raise ValueError(f"{path}: {ARRAY} has shape {list(stack.shape)}: need finite [n, N, 3]")
+    return stack
+
+
+def _shortest(value: np.float32) -> str:
+    return np.format_float_positional(value, unique=True, trim="-")
+
+
+def _read_text(data: bytes) -> ArrayLike:
+    """Lines of three or more numbers; blank lines and lines that start with # are skipped."""
+    rows: list[list[float]] = []
+    for number, line in enumerate(data.decode("utf-8", errors="replace").splitlines(), 1):
+        words = line.replace(",", " ").split()
+        if not words or words[0].startswith("#"):
+            continue
+        try:
+            rows.append([float(word) for word in words[:3]])
+        except ValueError:
+            raise ValueError(f"line {number} {line[:40]!r} does not start with three numbers") from None
+        if len(rows[-1]) < 3:
+            raise ValueError(f"line {number} {line[:40]!r} has fewer than three numbers")
+    return np.array(rows, dtype=np.float64).reshape(-1, 3)
+
+
+def _read_numpy(data: bytes, suffix: str) -> NDArray[Any]:
+    try:
+        found = np.load(streams.BytesIO(data), allow_pickle=False)
+        if suffix == ".npz":
+            names = found.files
+            if ARRAY not in names and len(names) != 1:
+                raise ValueError(f"it has the arrays {names}, none of them called {ARRAY!r}")
+            found = found[ARRAY if ARRAY in names else names[0]]
+    except (ValueError, EOFError, OSError, KeyError, AttributeError, zipfile.BadZipFile) as error:
+        raise ValueError(f"not a readable {suffix} of plain numbers ({error})") from error
+    if not isinstance(found, np.ndarray) or not np.issubdtype(found.dtype, np.number):
+        raise ValueError(f"not a readable {suffix} of plain numbers")
+    return found
+
+
+def import_open3d() -> ModuleType:
+    """open3d, or an ImportError that says what to install."""
+    try:
+        import open3d
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            "this format needs open3d, which is not installed: pip install 'unitok-lm[pointcloud]'"
+        ) from error
+    except (ImportError, OSError) as error:
+        raise ImportError(
+            f"open3d is installed but does not load ({error}): it needs the system package libusb-1.0-0 "
+            "(apt-get install libusb-1.0-0)"
+        ) from error
+    return open3d  # type: ignore[no-any-return]
+
+
+def _read_open3d(data: bytes, suffix: str) -> NDArray[np.float64]:
+    """Points, or points spread over a mesh; open3d answers damage with an empty cloud, never with an error."""
+    open3d = import_open3d()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"cloud{suffix}"
+        path.write_bytes(data)
+        with open3d.utility.VerbosityContextManager(open3d.utility.VerbosityLevel.Error):
+            if suffix in (".off", ".stl"):
+                mesh = open3d.io.read_triangle_mesh(str(path))
+                vertices, faces = np.asarray(mesh.vertices), np.asarray(mesh.triangles, dtype=np.int64)
+                if len(vertices) and len(faces):
+                    return spread(vertices, list(faces))
+            else:
+                vertices = np.asarray(open3d.io.read_point_cloud(str(path)).points)
+    if len(vertices) == 0:
+        raise ValueError(f"open3d finds no points in this {suffix}: the file is damaged or empty")
+    return vertices

@@ -1,0 +1,167 @@
+"""PLY files (Turk, The PLY polygon file format, 1994): points and faces, ascii and binary, no library.
+
+Reads `format ascii`, `binary_little_endian` and `binary_big_endian` 1.0 with any elements and properties, and
+gives back the vertices' x, y, z and the faces; writes x, y, z as floats. Colours and the rest are skipped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+TYPES = {
+    "char": "i1", "int8": "i1", "uchar": "u1", "uint8": "u1", "short": "i2", "int16": "i2",
+    "ushort": "u2", "uint16": "u2", "int": "i4", "int32": "i4", "uint": "u4", "uint32": "u4",
+    "float": "f4", "float32": "f4", "double": "f8", "float64": "f8",
+}  # fmt: skip
+LONGEST_HEADER = 65_536
+
+
+class Property(NamedTuple):
+    """One column: a scalar, or a list whose length comes first (`count` is then that number's type)."""
+
+    name: str
+    type: str
+    count: str = ""
+
+
+class Element(NamedTuple):
+    """A table of a file: "vertex", "face", ..."""
+
+    name: str
+    rows: int
+    properties: list[Property]
+
+
+class Ply(NamedTuple):
+    """Vertices float64 [n, 3] and faces as lists of vertex numbers (empty for a cloud)."""
+
+    vertices: NDArray[np.float64]
+    faces: list[NDArray[np.int64]]
+
+
+def read_ply(data: bytes) -> Ply:
+    """Parse a PLY file.
+
+    Raises:
+        ValueError: not a PLY file, cut short, or without x, y, z; says which.
+    """
+    order, elements, body = _header(data)
+    try:
+        tables = _ascii(body, elements) if order == "ascii" else _binary(body, elements, order)
+    except (IndexError, ValueError) as error:
+        raise ValueError(
+            f"PLY body does not fit its header ({error}): the file is damaged or cut short"
+        ) from error
+    columns = tables.get("vertex", {})
+    if not {"x", "y", "z"} <= columns.keys():
+        raise ValueError(f"PLY has no vertex x, y, z (vertex has: {', '.join(columns) or 'nothing'})")
+    vertices = np.stack([np.asarray(columns[axis], dtype=np.float64) for axis in "xyz"], axis=1)
+    face = tables.get("face", {})
+    corners = face.get("vertex_indices", face.get("vertex_index", []))
+    return Ply(vertices, [np.asarray(corner, dtype=np.int64) for corner in corners])
+
+
+def write_ply(points: NDArray[np.float32], *, ascii: bool = False) -> bytes:
+    """Points float32 [n, 3] as a PLY file; binary little endian, or ascii. Both keep every bit."""
+    form = "ascii" if ascii else "binary_little_endian"
+    head = f"ply\nformat {form} 1.0\nelement vertex {len(points)}\n"
+    head += "".join(f"property float {axis}\n" for axis in "xyz") + "end_header\n"
+    if ascii:
+        lines = (
+            " ".join(np.format_float_positional(v, unique=True, trim="-") for v in row) for row in points
+        )
+        return (head + "".join(line + "\n" for line in lines)).encode("ascii")
+    return head.encode("ascii") + np.ascontiguousarray(points, dtype="<f4").tobytes()
+
+
+def _header(data: bytes) -> tuple[str, list[Element], bytes]:
+    """Byte order ("ascii", "<", ">"), elements, and what follows the header."""
+    if not data.startswith(b"ply"):
+        raise ValueError(f"not a PLY file: it starts with {data[:8]!r} and not with b'ply'")
+    end = data.find(b"end_header", 0, LONGEST_HEADER)
+    line_end = data.find(b"\n", end)
+    if end < 0 or line_end < 0:
+        raise ValueError("PLY header has no end_header line: the file is damaged or cut short")
+    order, elements = "", list[Element]()
+    for line in data[:end].decode("ascii", errors="replace").splitlines():
+        match line.split():
+            case ["format", form, _]:
+                order = {"ascii": "ascii", "binary_little_endian": "<", "binary_big_endian": ">"}.get(
+                    form, ""
+                )
+            case ["element", name, rows] if rows.isdigit():
+                elements.append(Element(name, int(rows), []))
+            case ["property", "list", count, kind, name] if elements and {count, kind} <= TYPES.keys():
+                elements[-1].properties.append(Property(name, TYPES[kind], TYPES[count]))
+            case ["property", kind, name] if elements and kind in TYPES:
+                elements[-1].properties.append(Property(name, TYPES[kind]))
+            case ["ply"] | ["comment", *_] | ["obj_info", *_] | []:
+                pass
+            case _:
+                raise ValueError(f"PLY header line {line!r} is not understood")
+    if not order:
+        raise ValueError(
+            "PLY header names no known format: ascii, binary_little_endian or binary_big_endian 1.0"
+        )
+    return order, elements, data[line_end + 1 :]
+
+
+Table = dict[str, Sequence[object] | NDArray[np.generic]]
+
+
+def _ascii(body: bytes, elements: list[Element]) -> dict[str, Table]:
+    words, at = body.split(), 0
+    tables: dict[str, Table] = {}
+    for element in elements:
+        names = [each.name for each in element.properties]
+        width = len(names)
+        if not any(each.count for each in element.properties):
+            block = words[at : at + element.rows * width]
+            if len(block) < element.rows * width:
+                raise ValueError(f"{element.rows} rows of {element.name} promised")
+            rows = np.array(block, dtype=np.float64).reshape(element.rows, width)
+            tables[element.name] = {name: rows[:, i] for i, name in enumerate(names)}
+            at += element.rows * width
+            continue
+        lists: dict[str, list[object]] = {name: [] for name in names}
+        for _ in range(element.rows):
+            for each in element.properties:
+                size = int(words[at]) if each.count else 1
+                at += bool(each.count)
+                values = [float(word) for word in words[at : at + size]]
+                if len(values) < size:
+                    raise ValueError(f"{element.rows} rows of {element.name} promised")
+                lists[each.name].append(values if each.count else values[0])
+                at += size
+        tables[element.name] = dict(lists)
+    return tables
+
+
+def _binary(body: bytes, elements: list[Element], order: str) -> dict[str, Table]:
+    at = 0
+    tables: dict[str, Table] = {}
+    for element in elements:
+        if not any(each.count for each in element.properties):
+            kind = np.dtype([(each.name, order + each.type) for each in element.properties])
+            rows = np.frombuffer(body, dtype=kind, count=element.rows, offset=at)
+            tables[element.name] = {each.name: rows[each.name] for each in element.properties}
+            at += element.rows * kind.itemsize
+            continue
+        lists: dict[str, list[object]] = {each.name: [] for each in element.properties}
+        for _ in range(element.rows):
+            for each in element.properties:
+                size = 1
+                if each.count:
+                    count = np.dtype(order + each.count)
+                    size = int(np.frombuffer(body, dtype=count, count=1, offset=at)[0])
+                    at += count.itemsize
+                kind = np.dtype(order + each.type)
+                values = np.frombuffer(body, dtype=kind, count=size, offset=at) if size else np.zeros(0, kind)
+                lists[each.name].append(values if each.count else values[0])
+                at += size * kind.itemsize
+        tables[element.name] = dict(lists)
+    return tables
