@@ -34,6 +34,7 @@ class Where:
         self.doc = doc
         self.backend: Backend = "sdpa" if mask is not None else backend
         self._mask = mask
+        self._bias: Tensor | None = None
 
     @cached_property
     def mask(self) -> Tensor:
@@ -44,6 +45,12 @@ class Where:
         causal = torch.ones(length, length, dtype=torch.bool, device=self.doc.device).tril()
         same = self.doc[:, None, :, None] == self.doc[:, None, None, :]  # [B, 1, T, T]
         return same & causal
+
+    def bias(self, dtype: torch.dtype) -> Tensor:
+        """The mask to add to scores, 0 or -inf; each layer would make it anew from the boolean one."""
+        if self._bias is None or self._bias.dtype != dtype:
+            self._bias = torch.zeros_like(self.mask, dtype=dtype).masked_fill_(~self.mask, -torch.inf)
+        return self._bias
 
     @cached_property
     def blocks(self) -> BlockMask:
@@ -74,7 +81,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, where: Where) -> Tensor:
         flex = _compiled_flex() if q.is_cuda else flex_attention
         out: Tensor = flex(q, k, v, block_mask=where.blocks, enable_gqa=grouped)
         return out
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=where.mask, enable_gqa=grouped)
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=where.bias(q.dtype), enable_gqa=grouped)
 
 
 @cache

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import cast
 
 import torch
+import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -70,13 +71,13 @@ class LanguageModel(nn.Module):
         total = hidden.new_zeros((), dtype=torch.float32)
         sums = hidden.new_zeros((2, self.kinds), dtype=torch.float32)
         # As many pieces as the shape alone demands: under ZeRO-3 every rank must call the head equally often.
-        for piece in picked.tensor_split(-(-targets.numel() // self.chunk)):
-            nats, square = cast(
-                "tuple[Tensor, Tensor]",
-                checkpoint(self._piece, hidden[piece], targets.flatten()[piece], use_reentrant=False),
-            )
+        pieces = picked.tensor_split(-(-targets.numel() // self.chunk))
+        for piece in pieces:
+            given = hidden[piece], targets.flatten()[piece]
+            # A single piece is needed whole at once in the backward pass, which follows: nothing to save.
+            nats, cost = self._piece(*given) if len(pieces) == 1 else self._again(*given)
             share = weight[piece]
-            total = total + (share * (nats + self.z_loss * square)).sum()
+            total = total + (share * cost).sum()
             pair = torch.stack((share * nats.detach(), share))  # [2, m]
             sums.index_add_(1, kind.flatten()[piece].long(), pair)
         return total, sums
@@ -90,8 +91,16 @@ class LanguageModel(nn.Module):
         save(self.decoder, folder, mine)
 
     def _piece(self, hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Nats [m] of targets [m] after hidden states [m, D], and the squared log-partitions [m]."""
+        """Nats [m] of targets [m] after hidden states [m, D], and what they cost with the z-loss, [m]."""
         logits = self.decoder.logits(hidden).float()  # [m, V]
-        partition = logits.logsumexp(dim=-1)
-        chosen = logits.gather(1, targets[:, None]).squeeze(1)
-        return partition - chosen, partition.square()
+        nats = F.cross_entropy(logits, targets, reduction="none")
+        if self.z_loss == 0:
+            return nats, nats
+        # The log-partition without a second pass over all logits: the chosen logit + nats.
+        partition = logits.gather(1, targets[:, None]).squeeze(1) + nats
+        return nats, nats + self.z_loss * partition.square()
+
+    def _again(self, hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """`_piece`, its logits forgotten and computed again in the backward pass."""
+        result = checkpoint(self._piece, hidden, targets, use_reentrant=False)
+        return cast("tuple[Tensor, Tensor]", result)

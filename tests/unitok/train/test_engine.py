@@ -71,7 +71,8 @@ def test_every_stage_equals_plain_torch(stage: int, accumulation: int, plain: An
     weights = engine.weights()
     assert weights.keys() == expected.keys()
     for name, value in weights.items():
-        torch.testing.assert_close(value, expected[name], rtol=1e-4, atol=1e-5, msg=name)
+        # As a whole: Adam's first steps go by the sign of a gradient, even where that is rounding alone.
+        assert (value - expected[name]).norm() < 1e-4 * expected[name].norm().clamp(min=1e-3), name
 
 
 def test_a_mean_of_means_would_be_another_gradient(plain: Any) -> None:
