@@ -222,9 +222,10 @@ def start() -> None:
     else:
         # DeepSpeed would compile its shared-memory collectives here, which needs g++ and ninja.
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-        if "OMP_NUM_THREADS" not in os.environ:  # ranks that share cores slow each other down tenfold
-            cores, ranks = os.cpu_count() or 1, int(os.environ.get("LOCAL_SIZE", "1"))
-            torch.set_num_threads(max(1, cores // ranks))
+        ranks = int(os.environ.get("LOCAL_SIZE", "1"))  # set by the launcher
+        if ranks > 1 and "OMP_NUM_THREADS" not in os.environ:
+            # Each rank would take every core, and ranks that share cores slow each other down tenfold.
+            torch.set_num_threads(max(1, (os.cpu_count() or 1) // ranks))
     if not dist.is_initialized() and distributed.world() == 1:
         # An in-process store instead of a port: two runs on one machine cannot collide.
         store = dist.HashStore()  # type: ignore[attr-defined]
