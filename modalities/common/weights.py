@@ -48,6 +48,7 @@ def save_weights(
         path.name + ".part"
     )  # renamed at the end: a broken write leaves the old file whole
     save_file(tensors, aside, metadata={"config": _canonical(config)})
+    aside.chmod(0o644)  # safetensors makes files that only their owner reads
     aside.replace(path)
     text = json.dumps({"config": config, "made": made or {}}, indent=2, ensure_ascii=False)
     path.with_suffix(".json").write_text(text + "\n", encoding="utf-8")

@@ -30,6 +30,7 @@ class LinearPath(nn.Module):
 
     slot: Tensor  # [components], the place k * D + d of each component
     scale: Tensor  # [components], latents = components * scale
+    spread: Tensor  # [K, D], standard deviation of each latent, 1 where a place holds no component
     gain: Tensor  # [components], components = quantised latents * gain
 
     def __init__(self, size: int, reduced: int, tokens: int, dim: int, components: int) -> None:
@@ -45,6 +46,7 @@ class LinearPath(nn.Module):
         self.basis = nn.Parameter(torch.randn(components, pixels) / pixels**0.5)
         self.register_buffer("slot", torch.arange(components))
         self.register_buffer("scale", torch.ones(components))
+        self.register_buffer("spread", torch.ones(tokens, dim))
         self.register_buffer("gain", torch.ones(components))
 
     def reduce(self, pictures: Tensor) -> Tensor:
@@ -63,7 +65,7 @@ class LinearPath(nn.Module):
         components = rearrange(latents, "b k d -> b (k d)")[:, self.slot] * self.gain
         small = self.mean + components @ self.basis
         small = rearrange(small, "b (c h w) -> b c h w", c=3, h=self.reduced)
-        return F.interpolate(small, size=self.size, mode="bilinear", align_corners=False)
+        return F.interpolate(small, size=self.size, mode="bicubic", align_corners=False)
 
     @torch.no_grad()
     def start(self, pictures: Tensor, bits: float, whiten: float = 0.0) -> None:
@@ -88,6 +90,7 @@ class LinearPath(nn.Module):
         groups = divide(deviation.square().tolist(), self.tokens, self.dim, bits)
         slots = [k * self.dim + d for k, group in enumerate(groups) for d in range(group)]
         self.slot.copy_(torch.tensor(slots))
+        self.spread.fill_(1.0).view(-1)[self.slot] = (deviation * self.scale).to(self.spread.dtype)
 
     @torch.no_grad()
     def fit_gain(self, latents: Tensor, quantised: Tensor) -> None:

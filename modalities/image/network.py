@@ -5,7 +5,9 @@
 After Yu et al., An Image is Worth 32 Tokens, arXiv:2406.07550, in its one-stage form with a pixel head:
 encoder tokens are the patches and then K learned latents, and the latents' outputs are projected to D; the
 decoder's tokens are one mask token for each patch and then the quantised latents, and the mask tokens'
-outputs are projected to pixels. The optional linear path (`modalities.image.linear`) is ours.
+outputs are projected to pixels. The optional linear path (`modalities.image.linear`) is ours: both
+transformers then correct it, the encoder in units of each latent's spread, the decoder with the linear
+picture's patches added to its mask tokens.
 """
 
 from __future__ import annotations
@@ -85,6 +87,8 @@ class TiTokNet(nn.Module):
         self.linear: LinearPath | None = None
         if config.linear == "pca":
             self.linear = LinearPath(config.size, config.reduced, config.tokens, dim, config.components)
+            self.linear_embed = nn.Linear(pixels, width)
+            init_linear(self.linear_embed)
             nn.init.zeros_(self.to_code.weight)
             nn.init.zeros_(self.to_pixels.weight)
         else:
@@ -97,15 +101,22 @@ class TiTokNet(nn.Module):
         grid = self.patch_embed(patches - 0.5) + self.encoder_position(len(patches))
         x = self.encoder(torch.cat([grid, self.latents(len(patches))], dim=1))  # [B, grid + K, W]
         z: Tensor = self.to_code(x[:, grid.shape[1] :])
-        return z if self.linear is None else z + self.linear.encode(pictures)
+        return z if self.linear is None else z * self.linear.spread + self.linear.encode(pictures)
 
     def decode(self, z_q: Tensor) -> Tensor:
         """Quantised latents [B, K, D] -> pictures [B, 3, S, S], not clamped."""
+        if self.linear is None:
+            return self._unpatch(self._decode(z_q, self.masks(len(z_q))))
+        coarse = self.linear.decode(z_q)
+        queries = self.masks(len(z_q)) + self.linear_embed(self._patches(coarse) - 0.5)
+        return coarse + self._unpatch(self._decode(z_q / self.linear.spread, queries))
+
+    def _decode(self, z_q: Tensor, queries: Tensor) -> Tensor:
+        """Patches [B, grid, 3 * patch ** 2] from latents [B, K, D] and the tokens that ask for them."""
         codes = self.from_code(z_q) + self.decoder_position(len(z_q))
-        masks = self.masks(len(z_q))
-        x = self.decoder(torch.cat([masks, codes], dim=1))[:, : masks.shape[1]]
-        pictures = self._unpatch(self.to_pixels(x))
-        return pictures if self.linear is None else pictures + self.linear.decode(z_q)
+        x = self.decoder(torch.cat([queries, codes], dim=1))[:, : queries.shape[1]]
+        patches: Tensor = self.to_pixels(x)
+        return patches
 
     def forward(self, pictures: Tensor) -> Step:
         """The training loss on pictures [B, 3, S, S]: mean squared error and the quantizer's own."""

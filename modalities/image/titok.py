@@ -26,8 +26,8 @@ from .network import TiTokConfig, TiTokNet
 SHIPPED = Path(__file__).parent / "weights"
 DEFAULT = "emoji64"
 CHUNK = 32
-CLOSE = 1e-3
-"""A position with less margin than this is decided again by the picture alone: sums differ in the last bits
+CLOSE = 3e-5
+"""A position with less margin is decided again by the picture alone: sums differ (by up to 1e-6 here)
 with the size of a batch, and the codes of a picture must not depend on its company."""
 
 
