@@ -149,7 +149,7 @@ class PictureTask(TokenizerTask):
 def psnr(made: Tensor, wanted: Tensor) -> float:
     """Mean over pictures [n, 3, S, S] of the peak signal-to-noise ratio in dB; `made` is clamped to [0, 1]."""
     mse = (made.clamp(0, 1) - wanted).square().flatten(1).mean(1)
-    return float((-10 * torch.log10(mse.clamp(min=1e-10))).mean())
+    return float((-10 * torch.log10(mse.detach().clamp(min=1e-10))).mean())
 
 
 def _pca(train: Tensor, wanted: Tensor, count: int) -> float:

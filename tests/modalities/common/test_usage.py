@@ -19,7 +19,9 @@ def test_even_use_and_collapse() -> None:
     )
     usage.clear()
     usage.add(torch.zeros(5, 4, dtype=torch.long))
-    assert usage.summary() == pytest.approx({"usage": 1 / 8, "dead": 7, "perplexity": 1, "entropy": 0, "seen": 20})
+    assert usage.summary() == pytest.approx(
+        {"usage": 1 / 8, "dead": 7, "perplexity": 1, "entropy": 0, "seen": 20}
+    )
     assert Usage(8).summary()["perplexity"] == 1.0
 
 

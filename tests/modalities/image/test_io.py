@@ -84,13 +84,16 @@ def test_damaged_files_are_one_sentence(drawn: Image.Image) -> None:
 @given(st.integers(0, 2**32), st.sampled_from([".png", ".jpg", ".webp"]))
 def test_no_damage_escapes_as_another_error(seed: int, suffix: str) -> None:
     random = np.random.default_rng(seed)
-    data = bytearray(pictures.write_image(Image.fromarray(random.integers(0, 255, (9, 7, 3), np.uint8)), suffix))
+    data = bytearray(
+        pictures.write_image(Image.fromarray(random.integers(0, 255, (9, 7, 3), np.uint8)), suffix)
+    )
     for _ in range(4):
         data[random.integers(len(data))] = random.integers(256)
     try:
-        assert pictures.read_image(bytes(data)).mode == "RGB"
-    except ValueError as error:
-        assert "picture" in str(error)
+        mode = pictures.read_image(bytes(data)).mode
+    except ValueError:
+        return  # any other error fails this test
+    assert mode == "RGB"
 
 
 def test_giant_pictures_are_refused_before_they_are_decoded() -> None:

@@ -17,7 +17,15 @@ from unitok.modality import BadCodes, BadItem, Codes
 from unitok.testing import conforms
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "titok_emoji64.json"
-TINY = {"size": 16, "patch": 8, "tokens": 4, "width": 16, "encoder_layers": 1, "decoder_layers": 1, "heads": 2}
+TINY = {
+    "size": 16,
+    "patch": 8,
+    "tokens": 4,
+    "width": 16,
+    "encoder_layers": 1,
+    "decoder_layers": 1,
+    "heads": 2,
+}
 QUANTIZERS = [
     {"quantizer": "fsq", "levels": (5, 4)},
     {"quantizer": "vq", "codes": 12, "dim": 3},
@@ -33,7 +41,9 @@ def titok() -> TiTok:
     return TiTok()
 
 
-def test_the_shipped_tokenizer_keeps_the_contract(titok: TiTok, emoji: list[Image.Image], drawn: Image.Image) -> None:
+def test_the_shipped_tokenizer_keeps_the_contract(
+    titok: TiTok, emoji: list[Image.Image], drawn: Image.Image
+) -> None:
     conforms(titok, [*emoji, drawn], rebuild=TiTok)
 
 
@@ -59,7 +69,9 @@ def test_shipped_weights_beat_their_lines(titok: TiTok, emoji: list[Image.Image]
     lines = made["baselines"]
     assert made["fidelity"]["psnr"] > max(lines["8x8 thumbnail"], lines["PCA 32"], lines["PCA 64"])
     assert (SHIPPED / "emoji64.safetensors").stat().st_size < 4_000_000
-    psnr = [titok.compare(a, b)["psnr"] for a, b in zip(emoji, titok.decode(titok.encode(emoji)), strict=True)]
+    psnr = [
+        titok.compare(a, b)["psnr"] for a, b in zip(emoji, titok.decode(titok.encode(emoji)), strict=True)
+    ]
     assert sum(psnr) / 3 > 18
 
 

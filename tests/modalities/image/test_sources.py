@@ -1,0 +1,86 @@
+"""Pictures for training: every kind of source, and a split that leaks nothing."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from modalities.image import sources
+from modalities.image.io import write_image
+
+KEYS = [f"{0x1F600 + n:x}" for n in range(40)]
+
+
+def picture(key: str, side: int = 8) -> bytes:
+    return write_image(Image.new("RGB", (side, side), f"#{int(key[:5], 16):06x}"), ".png")
+
+
+def test_folder_tar_and_jsonl_give_the_same_pictures(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    lines = []
+    with tarfile.open(tmp_path / "all.tar", "w") as tar:
+        for key in KEYS[:5]:
+            (folder / f"{key}.png").write_bytes(picture(key))
+            for suffix, data in ((".png", picture(key)), (".json", b"{}")):
+                member = tarfile.TarInfo(key + suffix)
+                member.size = len(data)
+                tar.addfile(member, io.BytesIO(data))
+            lines.append(json.dumps({"image": {"file": f"folder/{key}.png"}}))
+    (folder / "notes.txt").write_text("no picture")
+    (tmp_path / "all.jsonl").write_text("\n".join([*lines, json.dumps({"caption": "no picture"})]))
+    found = [list(sources.pictures(tmp_path / name)) for name in ("folder", "all.tar", "all.jsonl")]
+    assert found[0] == found[1] == found[2]
+    assert [each.key for each in found[0]] == KEYS[:5]
+    with pytest.raises(ValueError, match="no folder"):
+        list(sources.pictures(tmp_path / "nothing.zip"))
+
+
+def test_split_holds_out_a_tenth_and_its_skin_tones(tmp_path: Path) -> None:
+    held = next(key for key in KEYS if sources.is_heldout(key))
+    kept = next(key for key in KEYS if not sources.is_heldout(key) and not sources.is_heldout(f"{key}-1f3fd"))
+    for key in (held, f"{held}-1f3fd", kept, f"{kept}-1f3fd"):
+        (tmp_path / f"{key}.png").write_bytes(picture(key))
+    train, heldout = sources.split([tmp_path], size=4)
+    assert train.shape == (2, 3, 4, 4)
+    assert train.dtype == torch.uint8
+    assert heldout.shape == (1, 3, 4, 4)
+    colour = int(held, 16)
+    assert heldout[0, :, 0, 0].tolist() == [colour >> 16, colour >> 8 & 255, colour & 255]
+    assert not any(torch.equal(each, heldout[0]) for each in train)
+
+
+def test_a_record_that_names_its_split_is_believed(tmp_path: Path) -> None:
+    lines = []
+    for key, side in zip(KEYS[:4], ("train", "heldout", "train", "heldout"), strict=True):
+        (tmp_path / f"{key}.png").write_bytes(picture(key))
+        lines.append(json.dumps({"split": side, "image": f"{key}.png"}))
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    train, heldout = sources.split([tmp_path / "a.jsonl"], size=4)
+    assert (len(train), len(heldout)) == (2, 2)
+
+
+def test_large_pictures_give_crops_to_train_on(tmp_path: Path) -> None:
+    kept = next(key for key in KEYS if not sources.is_heldout(key))
+    held = next(key for key in KEYS if sources.is_heldout(key))
+    for key, side in ((kept, 20), (held, 20), (f"{kept}-200d", 7)):
+        (tmp_path / f"{key}.png").write_bytes(picture(key, side))
+    train, heldout = sources.split([tmp_path], size=8, crops=3)
+    assert len(heldout) == 1
+    assert len(train) in (4, 5)  # one picture with three crops, and the small one unless it is held out
+
+
+def test_damage_names_file_and_key(tmp_path: Path) -> None:
+    (tmp_path / "1f600.png").write_bytes(b"no picture")
+    with pytest.raises(ValueError, match="1f600"):
+        sources.split([tmp_path], size=4)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(ValueError, match="0 pictures to train on"):
+        sources.split([empty], size=4)

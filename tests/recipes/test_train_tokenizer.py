@@ -1,0 +1,83 @@
+"""`recipes/train_tokenizer.py`: reading its file, and every shipped configuration for two steps."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from modalities.image.titok import TiTok
+
+ROOT = Path(__file__).parents[2]
+CONFIGS = sorted((ROOT / "recipes" / "configs" / "tokenizer").glob("*.toml"))
+SMALL = ["train.steps=2", "train.batch=4", "train.eval_every=1", "train.warmup=0"]
+
+
+@pytest.fixture(scope="module")
+def recipe() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("train_tokenizer", ROOT / "recipes" / "train_tokenizer.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["train_tokenizer"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
+def test_configurations_are_read_and_overridden(recipe: ModuleType, config: Path) -> None:
+    run = recipe.load(config, ["train.steps=7", "model.heads=2", "run=elsewhere"])
+    assert run.train.steps == 7
+    assert run.model["heads"] == 2
+    assert run.run == Path("elsewhere")
+
+
+def test_an_unknown_key_names_the_nearest(recipe: ModuleType) -> None:
+    with pytest.raises(ValueError, match="did you mean 'steps'"):
+        recipe.load(CONFIGS[0], ["train.step=7"])
+    with pytest.raises(ValueError, match="unknown key 'optimizer'"):
+        recipe.load(CONFIGS[0], ["optimizer=1"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
+def test_every_configuration_trains(recipe: ModuleType, config: Path, tmp_path: Path) -> None:
+    weights = tmp_path / "w.safetensors"
+    quick = {"cloud": ["data.fit=1"], "image64": ["data.kmeans=1"]}.get(config.stem, [])
+    figures = recipe.main([str(config), *SMALL, *quick, f"run={tmp_path / 'run'}", f"output={weights}"])
+    assert figures["fidelity"]
+    assert figures["baselines"]
+    made = json.loads(weights.with_suffix(".json").read_text())["made"]
+    assert str(tmp_path) not in json.dumps(made)  # no folder of this machine gets out
+    if config.stem.startswith("image"):
+        assert TiTok(weights).spec.length == (32, 32)
+
+
+@pytest.mark.dist
+def test_two_ranks_agree_with_one(tmp_path: Path) -> None:
+    deepspeed = shutil.which("deepspeed", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    assert deepspeed is not None
+    found = []
+    for ranks in (1, 2):
+        weights = tmp_path / f"w{ranks}.safetensors"
+        arguments = [str(ROOT / "recipes" / "configs" / "tokenizer" / "image64.toml"), "train.steps=4"]
+        arguments += ["train.batch=4", "data.zoom=0", "data.flip=false", "train.warmup=0", "data.kmeans=2"]
+        arguments += [f"run={tmp_path / str(ranks)}", f"output={weights}", "train.stage=2"]
+        subprocess.run(
+            [deepspeed, "--num_gpus", str(ranks), "--master_port", str(29600 + ranks)]
+            + [str(ROOT / "recipes" / "train_tokenizer.py"), *arguments],
+            check=True,
+            timeout=600,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+        found.append(json.loads(weights.with_suffix(".json").read_text())["made"])
+    assert found[1]["world"] == 2
+    assert found[0]["baselines"] == found[1]["baselines"]
+    assert found[0]["fidelity"]["psnr"] == pytest.approx(found[1]["fidelity"]["psnr"], abs=0.02)
