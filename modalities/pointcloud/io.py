@@ -107,7 +107,7 @@ def write(points: Tensor, suffix: str) -> bytes:
         if suffix == ".npy":
             np.save(stream, array, allow_pickle=False)
         else:
-            np.savez_compressed(stream, **{ARRAY: array})
+            np.savez_compressed(stream, points=array)
         return stream.getvalue()
     raise ValueError(f"a cloud cannot be written as {suffix!r}: use one of {', '.join(OWN)}")
 
@@ -168,7 +168,7 @@ def import_open3d() -> ModuleType:
             f"open3d is installed but does not load ({error}): it needs the system package libusb-1.0-0 "
             "(apt-get install libusb-1.0-0)"
         ) from error
-    return open3d  # type: ignore[no-any-return]
+    return open3d
 
 
 def _read_open3d(data: bytes, suffix: str) -> NDArray[np.float64]:

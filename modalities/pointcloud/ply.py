@@ -21,11 +21,11 @@ LONGEST_HEADER = 65_536
 
 
 class Property(NamedTuple):
-    """One column: a scalar, or a list whose length comes first (`count` is then that number's type)."""
+    """One column: a scalar, or a list whose length comes first (`length` is then that number's type)."""
 
     name: str
     type: str
-    count: str = ""
+    length: str = ""
 
 
 class Element(NamedTuple):
@@ -119,7 +119,7 @@ def _ascii(body: bytes, elements: list[Element]) -> dict[str, Table]:
     for element in elements:
         names = [each.name for each in element.properties]
         width = len(names)
-        if not any(each.count for each in element.properties):
+        if not any(each.length for each in element.properties):
             block = words[at : at + element.rows * width]
             if len(block) < element.rows * width:
                 raise ValueError(f"{element.rows} rows of {element.name} promised")
@@ -130,12 +130,12 @@ def _ascii(body: bytes, elements: list[Element]) -> dict[str, Table]:
         lists: dict[str, list[object]] = {name: [] for name in names}
         for _ in range(element.rows):
             for each in element.properties:
-                size = int(words[at]) if each.count else 1
-                at += bool(each.count)
+                size = int(words[at]) if each.length else 1
+                at += bool(each.length)
                 values = [float(word) for word in words[at : at + size]]
                 if len(values) < size:
                     raise ValueError(f"{element.rows} rows of {element.name} promised")
-                lists[each.name].append(values if each.count else values[0])
+                lists[each.name].append(values if each.length else values[0])
                 at += size
         tables[element.name] = dict(lists)
     return tables
@@ -145,7 +145,7 @@ def _binary(body: bytes, elements: list[Element], order: str) -> dict[str, Table
     at = 0
     tables: dict[str, Table] = {}
     for element in elements:
-        if not any(each.count for each in element.properties):
+        if not any(each.length for each in element.properties):
             kind = np.dtype([(each.name, order + each.type) for each in element.properties])
             rows = np.frombuffer(body, dtype=kind, count=element.rows, offset=at)
             tables[element.name] = {each.name: rows[each.name] for each in element.properties}
@@ -155,13 +155,13 @@ def _binary(body: bytes, elements: list[Element], order: str) -> dict[str, Table
         for _ in range(element.rows):
             for each in element.properties:
                 size = 1
-                if each.count:
-                    count = np.dtype(order + each.count)
+                if each.length:
+                    count = np.dtype(order + each.length)
                     size = int(np.frombuffer(body, dtype=count, count=1, offset=at)[0])
                     at += count.itemsize
                 kind = np.dtype(order + each.type)
                 values = np.frombuffer(body, dtype=kind, count=size, offset=at) if size else np.zeros(0, kind)
-                lists[each.name].append(values if each.count else values[0])
+                lists[each.name].append(values if each.length else values[0])
                 at += size * kind.itemsize
         tables[element.name] = dict(lists)
     return tables

@@ -37,7 +37,7 @@ class CloudData(Settings):
     stretch: float = Field(0.2, ge=0, description="augmentation: deviation of the log of each axis's scale")
     turn: float = Field(0.15, ge=0, description="augmentation: deviation of the angle about the up axis")
     plain: float = Field(0.3, ge=0, le=1, description="share of clouds that are only sampled anew")
-    fit: int = Field(6, ge=1, description="passes over the clouds from which the linear path is fitted")
+    fit: int = Field(4, ge=1, description="passes over the clouds from which the linear path is fitted")
     linear_rate: float = Field(0.1, ge=0, description="learning rate of the linear path as a share of lr")
     widen: float = Field(1.35, gt=0, description="how much wider the components' ranges are than the best")
 
@@ -96,7 +96,7 @@ class CloudTask(TokenizerTask):
         count, points, _ = clouds.shape
         order = torch.rand(count, points, generator=generator).argsort(1)
         inputs = self.model.config.inputs
-        clouds = gather(clouds, order[:, : min(points, inputs + self.model.config.points)])
+        clouds = gather(clouds, order[:, : min(points, inputs + JUDGED)])
         changed = clouds @ self._changes(count, generator)
         plain = torch.rand(count, generator=generator) < self.settings.plain
         clouds = torch.where(plain[:, None, None], clouds, changed)
@@ -172,13 +172,16 @@ class CloudTask(TokenizerTask):
         device = next(self.model.parameters()).device
         with torch.no_grad():
             parts = [
-                self.quantizer.encode(self.model.encode(part.to(device))) for part in clouds.split(CHUNK)
+                self.quantizer.encode(self.model.encode(part.to(device)))
+                for part in torch.split(clouds, CHUNK)
             ]
         return torch.cat(parts)
 
     def _decode(self, ids: Tensor) -> Tensor:
         with torch.no_grad():
-            return torch.cat([self.model.decode(self.quantizer.lookup(part)) for part in ids.split(CHUNK)])
+            return torch.cat(
+                [self.model.decode(self.quantizer.lookup(part)) for part in torch.split(ids, CHUNK)]
+            )
 
 
 def held_out(key: str) -> bool:
