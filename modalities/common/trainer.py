@@ -27,8 +27,8 @@ from torch import Tensor
 
 from .settings import Settings
 from .training import TokenizerTask
-from .usage import Usage
-from .weights import save_weights
+from .usage import Usage, position_cross_entropy, unigram_cross_entropy
+from .weights import round_to_half, save_weights
 
 
 class TrainSettings(Settings):
@@ -129,12 +129,14 @@ class _Trainer:
         self._say_baselines()
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=self.console, disable=self.rank != 0) as bar:
+            usage = 0.0
             line = bar.add_task("training", total=self.settings.steps, completed=first)
             for step in range(first, self.settings.steps):
                 loss = self._step(step)
-                bar.update(line, completed=step + 1, description=f"loss {loss:.5f}")
-                self._after(step + 1, loss)
-        figures = self._figures(self.settings.steps)
+                usage = self._after(step + 1, loss) or usage
+                bar.update(line, completed=step + 1, description=f"loss {loss:.5f}  codes in use {usage:.0%}")
+        round_to_half(self.task.model)  # so that the figures are those of the file
+        figures = {**self._figures(self.settings.steps), "codes": self._codes()}
         if self.rank == 0:
             self._write(output, figures)
         dist.barrier()
@@ -157,12 +159,15 @@ class _Trainer:
         self.usage.add(out.ids)
         return float(out.loss.detach())
 
-    def _after(self, step: int, loss: float) -> None:
+    def _after(self, step: int, loss: float) -> float | None:
+        """Log, judge, save where it is time to; gives the share of codes in use where it was counted."""
         s = self.settings
+        share: float | None = None
         if step % s.log_every == 0 or step == s.steps:
             self.usage.gather()
             summary = self.usage.summary()
             self.usage.clear()
+            share = summary["usage"]
             self._log({"step": step, "loss": loss, **summary})
             if step >= s.collapse_after and summary["usage"] < s.collapse_below:
                 raise Collapse(
@@ -174,21 +179,37 @@ class _Trainer:
             self._figures(step)
         if step % s.save_every == 0 and step < s.steps:
             self._save(step)
+        return share
 
     def _figures(self, step: int) -> dict[str, Any]:
-        """Fidelity and usage on held-out items beside the baselines; printed and logged."""
+        """Fidelity on held-out items beside the baselines; printed and logged."""
         self.task.model.eval()
-        usage = Usage.of(self.task.quantizer)
-        usage.add(self.task.codes(self.task.heldout))
         fidelity = self.task.fidelity()
         self.task.model.train()
-        found = {"fidelity": fidelity, "baselines": self.baselines, "heldout_codes": usage.summary()}
+        found = {"fidelity": fidelity, "baselines": self.baselines}
         seconds = self.used + time.process_time() - self.begun
         self._log({"step": step, "cpu_seconds": round(seconds, 1), **found})
-        shown = "  ".join(f"{name} {value:.4g}" for name, value in {**fidelity, **usage.summary()}.items())
+        shown = "  ".join(f"{name} {value:.4g}" for name, value in fidelity.items())
         self.console.print(f"step {step}: {shown}")
         self._say_baselines()
         return {**found, "steps": step, "cpu_seconds": round(seconds, 1)}
+
+    def _codes(self) -> dict[str, float]:
+        """Use of the codes over the training items, and nats per held-out code of simple models of them."""
+        self.task.model.eval()
+        train, heldout = (self.task.codes(items) for items in (self.task.train, self.task.heldout))
+        usage = Usage.of(self.task.quantizer)
+        usage.add(train)
+        size = max(self.task.quantizer.parts or (self.task.quantizer.size,))
+        rows, held = train.flatten(1), heldout.flatten(1)
+        found = {
+            **usage.summary(),
+            "unigram_nats": unigram_cross_entropy(rows, held, size),
+            "position_nats": position_cross_entropy(rows, held, size),
+            "bits_per_item": self.task.quantizer.bits * train.shape[1],
+        }
+        self.console.print("codes: " + "  ".join(f"{name} {value:.4g}" for name, value in found.items()))
+        return found
 
     def _say_baselines(self) -> None:
         lines = "  ".join(f"{name} {value:.4g}" for name, value in self.baselines.items())

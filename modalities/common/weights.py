@@ -54,6 +54,14 @@ def save_weights(
     path.with_suffix(".json").write_text(text + "\n", encoding="utf-8")
 
 
+@torch.no_grad()
+def round_to_half(module: nn.Module) -> None:
+    """Round all floats of a module to what fp16 holds, as `save_weights` will."""
+    for tensor in module.state_dict().values():
+        if tensor.is_floating_point():
+            tensor.copy_(tensor.half())
+
+
 def read_weights(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Configuration and tensors of a weight file, floats as fp32.
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from modalities.common.quantize import VQ, Quantizer
 from modalities.common.trainer import Collapse, TrainSettings, indices, rate, train
 from modalities.common.training import Step, TokenizerTask
-from modalities.common.weights import read_weights
+from modalities.common.weights import load_weights, read_weights
 
 
 class ToyNet(nn.Module):
@@ -101,8 +101,14 @@ def test_train_resume_and_weights(tmp_path: Path) -> None:
     made = json.loads((tmp_path / "run.json").read_text())["made"]
     assert made["baselines"] == whole["baselines"]
     assert made["data"] == {"items": 64}
+    assert made["codes"]["bits_per_item"] == 8
+    assert 0 < made["codes"]["unigram_nats"] < 4
     log = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert {"loss", "usage", "dead", "perplexity"} <= set(log[0])
+    net = ToyTask()  # the file holds what was judged
+    load_weights(net.model, b)
+    net.model.eval()
+    assert net.fidelity() == again["fidelity"]
 
 
 @pytest.mark.slow
