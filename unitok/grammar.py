@@ -102,6 +102,7 @@ class Grammar:
         self._framed = [vocabulary.blocks[n] for n in names if vocabulary.blocks[n].framed]
         self._text = vocabulary.blocks[vocabulary.text] if vocabulary.text in self.produce else None
         self._shortest = {b.name: max(1, self.modalities[b.name].shortest_end([])) for b in self._framed}
+        self._blocks: dict[str | None, Block] = dict(vocabulary.blocks.items())
         self._by_begin = {b.begin: b for b in self._framed}
         self._mark_names = {vocabulary.mark(name): name for name in Vocabulary.MARKS}
         self._slack = max([16, *self._shortest.values()]) + 16
@@ -194,14 +195,15 @@ class Grammar:
         return state.done
 
     def _step(self, state: State, new: int) -> None:
-        line = self._row(state)  # before the table is read: a new line may replace it
+        # Before the table is read: a new line may replace it.
+        line = state.line if state.line >= 0 else self._row(state)
         if not 0 <= new < len(self.vocabulary) or not self._bits[line, new]:
             where = f"inside {state.block}" if state.block else f"in phase {state.phase!r}"
             raise BadCodes(f"id {new} at step {state.count} is not allowed {where}")
         state.line = -1
         state.left -= 1
         state.count += 1
-        open_block = self.vocabulary.blocks[state.block] if state.block else None
+        open_block = self._blocks.get(state.block)
         if open_block is not None and open_block.start <= new < open_block.start + open_block.size:
             state.prefix.append(new - open_block.start)
             return
@@ -224,11 +226,11 @@ class Grammar:
     def _row(self, state: State) -> int:
         """The line of the table with what `state` allows; built when first met, looked for once per step."""
         if state.line < 0:
-            block = self.vocabulary.blocks[state.block] if state.block else None
-            if state.done:
-                state.line = self._line("done", [_one(self.vocabulary.mark("pad"))])
-            elif block is not None and block.framed:
+            block = self._blocks.get(state.block)
+            if block is not None and block.framed:
                 state.line = self._inside(state, block)
+            elif state.phase == "done":
+                state.line = self._line("done", [_one(self.vocabulary.mark("pad"))])
             else:
                 state.line = self._between(state)
         return state.line

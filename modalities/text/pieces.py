@@ -127,6 +127,8 @@ class Pieces(Modality):
 
     def legal(self, prefix: Sequence[int]) -> Legal:
         """A character begun in byte pieces is completed first; then any piece but unknown and control."""
+        if prefix and not self._raw <= prefix[-1] < self._raw + 256:
+            return Legal(self._start)  # the usual case, and this runs every step
         ranges, missing = follow(self._tail(prefix))
         if not missing:
             return Legal(self._start, end=len(prefix) > 0)
