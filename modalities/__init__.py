@@ -3,7 +3,7 @@
 CATALOG = {
     "image.titok": f"{__name__}.image.titok:TiTok",
     "molecule.selfies": f"{__name__}.molecule.selfies:Selfies",
-    "pointcloud.any2point": f"{__name__}.pointcloud.any2point:Any2Point",
+    "pointcloud.any2point": f"{__name__}.pointcloud.tokenizer:PointTokenizer",
     "text.bytes": f"{__name__}.text.raw:Bytes",
     "text.pieces": f"{__name__}.text.pieces:Pieces",
 }

@@ -19,7 +19,7 @@ from einops import rearrange
 from pydantic import Field
 from torch import Tensor, nn
 
-from ..common.blocks import Tokens, Transformer, init_linear
+from ..common.blocks import Tokens, Transformer
 from ..common.quantize import FSQ
 from ..common.settings import Settings
 from ..common.training import Step
@@ -31,7 +31,7 @@ EDGE = 1 - 1e-5
 """Values are kept this far inside [-1, 1], where atanh is finite."""
 
 
-class Any2PointConfig(Settings):
+class TokenizerConfig(Settings):
     """Everything that builds the network. The defaults are the small preset."""
 
     inputs: int = Field(512, ge=1, description="points of a cloud that the encoder sees")
@@ -71,12 +71,12 @@ class PointNet(nn.Module):
         return out
 
 
-class Any2PointNet(nn.Module):
+class TokenizerNet(nn.Module):
     """Encoder, FSQ and decoder; `forward` gives the training loss."""
 
     patch_index: Tensor  # [G, S]: which decoded points lie in which patch of the sphere
 
-    def __init__(self, config: Any2PointConfig) -> None:
+    def __init__(self, config: TokenizerConfig) -> None:
         super().__init__()
         self.config = config
         levels = config.levels
@@ -99,18 +99,11 @@ class Any2PointNet(nn.Module):
         self.patch_position = Tokens(patches, width)
         self.decoder = Transformer(width, config.decoder_layers, config.heads)
         self.to_patch = nn.Linear(width, 3 * size)
-        for layer in (
-            self.centre,
-            self.value_in,
-            self.to_value,
-            self.from_code,
-            self.from_patch,
-            self.to_patch,
-        ):
-            init_linear(layer)
-        self.pointnet.apply(_init_each)
-        nn.init.zeros_(self.to_value.weight)  # the corrections begin at zero
-        nn.init.zeros_(self.to_patch.weight)
+        for module in (self.pointnet, self.centre, self.value_in, self.from_code, self.from_patch):
+            module.apply(_init_inward)
+        for layer in (self.to_value, self.to_patch):  # the corrections begin at zero
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
 
     def encode(self, clouds: Tensor) -> Tensor:
         """Clouds [B, N, 3] in the unit sphere -> latents [B, K, D] before FSQ (whose tanh gives the values)."""
@@ -174,7 +167,8 @@ def sphere_patches(reference: Tensor, bands: int) -> Tensor:
     return rearrange(order, "b (s n) -> (b s) n", s=bands)
 
 
-def _init_each(module: nn.Module) -> None:
+def _init_inward(module: nn.Module) -> None:
+    """Weights by fan-in: what has few channels must not drown in learned positions of deviation 0.5."""
     if isinstance(module, nn.Linear):
         nn.init.normal_(module.weight, std=module.in_features**-0.5)
         nn.init.zeros_(module.bias)

@@ -18,7 +18,7 @@ from ..common.settings import Settings, parse
 from ..common.training import TokenizerTask
 from . import io
 from .chamfer import cd1
-from .network import Any2PointConfig, Any2PointNet
+from .network import TokenizerConfig, TokenizerNet
 from .sample import farthest, gather, turns, unit_sphere
 from .transport import SHARP, transports
 
@@ -43,10 +43,10 @@ class CloudData(Settings):
 
 
 class CloudTask(TokenizerTask):
-    """Trains `Any2PointNet` on the clouds of a file.
+    """Trains `TokenizerNet` on the clouds of a file.
 
     Args:
-        model: the `[model]` table, fields of `Any2PointConfig`.
+        model: the `[model]` table, fields of `TokenizerConfig`.
         data: the `[data]` table, fields of `CloudData`.
         root: folder from which the path in `data` starts.
     """
@@ -55,8 +55,13 @@ class CloudTask(TokenizerTask):
 
     def __init__(self, model: Mapping[str, Any], data: Mapping[str, Any], root: Path) -> None:
         self.settings = parse(CloudData, data, "[data]")
-        config = parse(Any2PointConfig, model, "[model]")
+        config = parse(TokenizerConfig, model, "[model]")
         self.train, self.heldout = split(root / self.settings.train, self.settings)
+        if self.train.shape[1] <= config.inputs:
+            raise ValueError(
+                f"{self.settings.train}: clouds have {self.train.shape[1]} points and {config.inputs} are encoded: "
+                "others of the same object are needed to compare with, so lower model.inputs or sample more"
+            )
         self.config = config.model_dump(mode="json")
         self.data = {
             "file": Path(self.settings.train).name,
@@ -66,7 +71,7 @@ class CloudTask(TokenizerTask):
             "points": self.train.shape[1],
             "held out": "sha256 of the object's key divisible by ten",
         }
-        self.model: Any2PointNet = Any2PointNet(config)
+        self.model: TokenizerNet = TokenizerNet(config)
 
     @property
     def quantizer(self) -> Quantizer:

@@ -202,3 +202,16 @@ def test_an_empty_answer_of_open3d_is_an_error(monkeypatch: pytest.MonkeyPatch) 
     assert io.read(b"good", ".pcd").equal(torch.eye(3))
     with pytest.raises(ValueError, match="no points"):
         io.read(b"damaged", ".pcd")
+
+
+def test_real_open3d_reads_points_and_meshes_and_damage_is_an_error() -> None:
+    try:
+        io.import_open3d()
+    except ImportError as error:
+        pytest.skip(str(error))
+    mesh = b"OFF\n3 1 0\n0 0 5\n1 0 5\n0 1 5\n3 0 1 2\n"
+    assert io.read(mesh, ".off")[:, 2].unique().tolist() == [5]
+    assert io.read(b"2\n0 0 1\n1 2 3\n", ".pts").tolist() == [[0, 0, 1], [1, 2, 3]]
+    for suffix in io.OPEN3D:
+        with pytest.raises(ValueError, match="no points"):
+            io.read(b"junk", suffix)

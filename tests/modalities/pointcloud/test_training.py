@@ -11,7 +11,7 @@ import torch
 from torch import Generator, Tensor
 
 from modalities.pointcloud import io
-from modalities.pointcloud.network import Any2PointConfig, Any2PointNet, PointNet, nested, sphere_patches
+from modalities.pointcloud.network import PointNet, TokenizerConfig, TokenizerNet, nested, sphere_patches
 from modalities.pointcloud.training import CloudTask, held_out
 from modalities.pointcloud.transport import sphere
 
@@ -60,6 +60,8 @@ def test_bad_data_is_named(folder: Path, tmp_path: Path) -> None:
     np.savez(tmp_path / "flat.npz", points=np.zeros((4, 5)))
     with pytest.raises(ValueError, match=r"flat.npz: points has shape"):
         CloudTask(MODEL, {"train": "flat.npz"}, tmp_path)
+    with pytest.raises(ValueError, match="160 points and 160 are encoded"):
+        CloudTask({**MODEL, "inputs": 160}, {"train": "boxes.npz"}, folder)
     with pytest.raises(ValueError, match="did you mean 'anchors'"):
         CloudTask({"anchor": 3}, {"train": "boxes.npz"}, folder)
 
@@ -96,7 +98,7 @@ def test_the_start_is_a_tokenizer_and_steps_lower_the_loss(task: CloudTask) -> N
 
 def test_decoding_a_prefix_ignores_what_follows() -> None:
     torch.manual_seed(0)
-    net = Any2PointNet(Any2PointConfig(**MODEL)).eval()  # type: ignore[arg-type]
+    net = TokenizerNet(TokenizerConfig(**MODEL)).eval()  # type: ignore[arg-type]
     with torch.no_grad():
         net.linear.out_basis.normal_()
         net.to_patch.weight.normal_(std=0.1)

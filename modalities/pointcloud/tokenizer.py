@@ -22,7 +22,7 @@ from ..common.settings import parse
 from ..common.weights import fingerprint, load_weights, read_weights
 from . import io
 from .chamfer import cd1, cd2, f_score
-from .network import Any2PointConfig, Any2PointNet
+from .network import TokenizerConfig, TokenizerNet
 from .sample import canonical, stride, turns, unit_sphere
 
 if TYPE_CHECKING:
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
 SHIPPED = Path(__file__).parent / "weights"
 DEFAULT = "furniture"
 CHUNK = 32
-CLOSE = 1e-3
+CLOSE = 3e-4
 """A position with less margin than this is decided again by the cloud alone: sums differ in the last bits
 with the size of a batch, and the codes of a cloud must not depend on its company."""
 JUDGED = 512
 """Points of each cloud that `compare` looks at: Chamfer distances depend on it."""
 
 
-class Any2Point(Modality):
+class PointTokenizer(Modality):
     """Point clouds through a small point tokenizer.
 
     Args:
@@ -47,7 +47,7 @@ class Any2Point(Modality):
         name: block name in the vocabulary.
         tokens: how many of the codes `encode` gives; fewer are a coarser cloud.
         seed: of random weights.
-        options: fields of `Any2PointConfig`, for weights=None alone.
+        options: fields of `TokenizerConfig`, for weights=None alone.
 
     Raises:
         FileNotFoundError: no such weights; what ships is named.
@@ -66,10 +66,10 @@ class Any2Point(Modality):
         **options: Any,
     ) -> None:
         if weights is None:
-            self.config = parse(Any2PointConfig, options, "pointcloud.any2point")
+            self.config = parse(TokenizerConfig, options, "pointcloud.any2point")
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
-                self.net = Any2PointNet(self.config)
+                self.net = TokenizerNet(self.config)
         else:
             if options:
                 raise TypeError(
@@ -77,8 +77,8 @@ class Any2Point(Modality):
                 )
             path = find_weights(weights)
             config, state = read_weights(path)
-            self.config = parse(Any2PointConfig, config, str(path))
-            self.net = Any2PointNet(self.config)
+            self.config = parse(TokenizerConfig, config, str(path))
+            self.net = TokenizerNet(self.config)
             load_weights(self.net, state, str(path))
         self.net.eval().requires_grad_(False)
         self.tokens = self.net.tokens if tokens is None else tokens
