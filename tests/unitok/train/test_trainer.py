@@ -100,11 +100,10 @@ def test_sigterm_saves_and_leaves_with_0_and_the_run_goes_on_to_the_bit(stage: i
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     toy_trainer(whole, stage, micro_rows=2).fit()
     previous = signal.getsignal(signal.SIGTERM)
-    for stop in (2, 5):
-        with pytest.raises(SystemExit) as caught:
-            toy_trainer(parts, stage, micro_rows=2, hooks=[stop_at(stop)]).fit()
-        assert caught.value.code == 0
-        assert metrics.read(parts)[-1] == {"event": "stop", "step": stop, "reason": "SIGTERM"}
+    with pytest.raises(SystemExit) as caught:
+        toy_trainer(parts, stage, micro_rows=2, hooks=[stop_at(3)]).fit()
+    assert caught.value.code == 0
+    assert metrics.read(parts)[-1] == {"event": "stop", "step": 3, "reason": "SIGTERM"}
     assert signal.getsignal(signal.SIGTERM) == previous
     toy_trainer(parts, stage, micro_rows=2).fit()
     assert steps(parts) == steps(whole)
