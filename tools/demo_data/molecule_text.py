@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 from rdkit import Chem
 from rdkit.Chem import Lipinski, rdMolDescriptors
 
 from demo_data.common import chance, join, sentence
-
-if TYPE_CHECKING:
-    from demo_data.molecules import Facts
 
 SENTENCES, LONG_NAME = 6, 90
 
@@ -64,6 +61,20 @@ FAMILIES = {  # the group that names a molecule when it is its first one
     "an alcohol": "an alcohol", "a nitrile": "a nitrile", "an ether": "an ether", "a thiol": "a thiol",
     "a primary amine": "an amine", "a secondary amine": "an amine", "a tertiary amine": "an amine",
 }  # fmt: skip
+
+
+class Facts(NamedTuple):
+    """What sentences are made of; temperatures in kelvin, None where not measured."""
+
+    name: str
+    iupac: str
+    formula: str
+    mol: Chem.Mol
+    mass: float
+    melting: float | None
+    boiling: float | None
+    flash: float | None
+    refraction: float | None
 
 
 def sentences(cas: str, facts: Facts) -> list[str]:

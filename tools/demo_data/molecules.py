@@ -19,7 +19,7 @@ from rdkit import Chem, rdBase
 from rdkit.Chem import Descriptors, rdMolDescriptors
 
 from demo_data.common import Record, digest, split
-from demo_data.molecule_text import descriptions, sentences
+from demo_data.molecule_text import Facts, descriptions, sentences
 from demo_data.packages import Packages, members
 
 CHEMICALS = "chemicals==1.5.2"
@@ -37,20 +37,6 @@ class Row(NamedTuple):
     inchikey: str
     iupac: str
     synonyms: list[str]
-
-
-class Facts(NamedTuple):
-    """What sentences are made of; temperatures in kelvin, None where not measured."""
-
-    name: str
-    iupac: str
-    formula: str
-    mol: Chem.Mol
-    mass: float
-    melting: float | None
-    boiling: float | None
-    flash: float | None
-    refraction: float | None
 
 
 def build(packages: Packages, count: int = COUNT) -> list[Record]:
