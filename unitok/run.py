@@ -72,7 +72,13 @@ class Run:
         torch.manual_seed(self.config.train.seed)
         section = self.config.model
         if section.pretrained is not None:
-            return weights.load(section.pretrained, len(self.vocabulary), self.vocabulary.channels)
+            return weights.load(
+                section.pretrained,
+                len(self.vocabulary),
+                self.vocabulary.channels,
+                backend=section.backend,
+                recompute=section.recompute,
+            )
         return Decoder(section.build(len(self.vocabulary), self.vocabulary.channels))
 
     def trainer(self, train: Mapping[str, Store], heldout: Mapping[str, Store]) -> Trainer:
