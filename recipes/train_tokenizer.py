@@ -49,13 +49,20 @@ def load(path: Path, overrides: list[str]) -> TokenizerRun:
 
 def main(arguments: list[str] | None = None) -> dict[str, Any]:
     """Train, and give back the figures."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("config", type=Path, nargs="?", default=Path("recipes/configs/tokenizer/image64.toml"))
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "config", type=Path, nargs="?", default=Path("recipes/configs/tokenizer/image64.toml")
+    )
     parser.add_argument("overrides", nargs="*", help="key=value")
     parser.add_argument("--local_rank", type=int, help="given by the launcher; not used")
     options = parser.parse_args(arguments)
     run = load(options.config, options.overrides)
-    task = registry.get(run.tokenizer).training_task(run.model, run.data, options.config.parent)  # type: ignore[attr-defined]
+    build = getattr(registry.get(run.tokenizer), "training_task", None)
+    if build is None:
+        raise SystemExit(f"{run.tokenizer} is not trained by this recipe: its class has no training_task()")
+    task = build(run.model, run.data, options.config.parent)
     try:
         return train(task, run.train, run=run.run, output=run.output, deepspeed_extra=run.deepspeed)
     except Collapse as collapse:

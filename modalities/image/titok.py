@@ -19,6 +19,7 @@ from torch import Tensor
 from unitok.modality import BadCodes, BadItem, Codes, Item, Modality, Spec
 
 from ..common.settings import parse
+from ..common.training import TokenizerTask
 from ..common.weights import fingerprint, load_weights, read_weights
 from . import io
 from .network import TiTokConfig, TiTokNet
@@ -179,7 +180,7 @@ class TiTok(Modality):
         return io.read_image(Path(item).read_bytes())
 
     @classmethod
-    def training_task(cls, model: Mapping[str, Any], data: Mapping[str, Any], root: Path) -> Any:
+    def training_task(cls, model: Mapping[str, Any], data: Mapping[str, Any], root: Path) -> TokenizerTask:
         """What `modalities.common.trainer` trains; see `modalities.image.training`."""
         from .training import PictureTask
 

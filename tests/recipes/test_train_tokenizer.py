@@ -46,6 +46,11 @@ def test_an_unknown_key_names_the_nearest(recipe: ModuleType) -> None:
         recipe.load(CONFIGS[0], ["optimizer=1"])
 
 
+def test_a_tokenizer_without_training_is_refused(recipe: ModuleType) -> None:
+    with pytest.raises(SystemExit, match=r"text\.bytes is not trained by this recipe"):
+        recipe.main([str(CONFIGS[0]), "tokenizer=text.bytes"])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
 def test_every_configuration_trains(recipe: ModuleType, config: Path, tmp_path: Path) -> None:
