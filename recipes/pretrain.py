@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from unitok.command import command
 from unitok.config import from_words
 from unitok.distributed import is_main
 from unitok.eval.report import Trained, write
@@ -45,4 +46,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command(main)

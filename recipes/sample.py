@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from unitok.command import command
 from unitok.generate import Sampler
 from unitok.generate.prompt import chat
 from unitok.modality import Item, Modality
@@ -82,7 +83,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (ValueError, OSError) as error:
-        raise SystemExit(f"sample: {error}") from error
+    command(main)

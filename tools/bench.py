@@ -27,6 +27,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from unitok.command import command
 from unitok.config import load
 from unitok.data.loader import Loader
 from unitok.data.plan import Plan
@@ -387,4 +388,4 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    command(main)

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from unitok.command import command
 from unitok.config import load
 from unitok.data.store import Store
 from unitok.modality import Modality
@@ -95,4 +96,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command(main)

@@ -16,6 +16,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from unitok.command import command
 from unitok.train.checkpoint import MANIFEST, UNIVERSAL, CheckpointError, Checkpoints, complete, read, seal
 
 
@@ -59,13 +60,12 @@ def main() -> None:
     newest = Checkpoints(folder).newest()
     path = folder / f"step_{options.step:08d}" if options.step is not None else newest
     if path is None:
-        sys.exit(f"{folder} holds no complete checkpoint: give the folder of a run that has saved one")
+        raise CheckpointError(
+            f"{folder} holds no complete checkpoint: give the folder of a run that has saved one"
+        )
     plain = path.with_name(path.name.removesuffix(UNIVERSAL))
-    try:
-        print(f"wrote {convert(plain)}")
-    except CheckpointError as error:
-        sys.exit(str(error))
+    print(f"wrote {convert(plain)}")
 
 
 if __name__ == "__main__":
-    main()
+    command(main)

@@ -20,6 +20,7 @@ from typing import Any
 import sentencepiece
 
 from modalities.text.pieces import MODEL, Pieces
+from unitok.command import command
 
 DEMO = Path(__file__).parents[1] / "recipes" / "demo"
 FIELDS = ("text", "sentence", "description", "caption")
@@ -101,4 +102,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command(main)

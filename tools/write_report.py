@@ -9,6 +9,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from unitok.command import command
 from unitok.config import load
 from unitok.eval.report import Trained, write
 from unitok.run import CONFIG, Run, reopen
@@ -32,4 +33,4 @@ def main(arguments: Sequence[str] | None = None) -> Path:
 
 
 if __name__ == "__main__":
-    main()
+    command(main)

@@ -8,6 +8,7 @@ configuration is saved with the run.
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -46,7 +47,9 @@ class RunConfig(BaseModel):
 
     run: str = Field("runs/default", description="folder of the run: checkpoints, metrics, model, report")
     root: str = Field(".", description="folder that relative paths of the data start from; set when loading")
-    vocabulary: dict[str, ModalityConfig] = Field(description="block name -> modality, text first")
+    vocabulary: dict[str, ModalityConfig] = Field(
+        min_length=1, description="block name -> modality, text first"
+    )
     model: ModelSection = Field(default_factory=ModelSection)
     data: DataConfig
     train: TrainConfig = Field(default_factory=TrainConfig)
@@ -144,7 +147,10 @@ def _explain(error: ValidationError) -> str:
         return f"unknown key {where!r}: {hint}{more}"
     if first["type"] == "missing":
         return f"the key {where!r} is missing{more}"
-    return f"{where} = {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}{more}"
+    if first["type"] == "value_error":  # a rule of ours, which names its keys and values itself
+        return f"{first['ctx']['error']}{more}"
+    rule = re.sub(r"a valid dictionary or instance of \w+", "a table", first["msg"])
+    return f"{where} = {first['input']!r}: {rule[0].lower()}{rule[1:]}{more}"
 
 
 def _fields(model: type[BaseModel], loc: Sequence[int | str]) -> list[str]:

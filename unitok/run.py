@@ -11,19 +11,20 @@ from typing import TYPE_CHECKING
 import torch
 
 from unitok import distributed, registry
-from unitok.config import RunConfig, dump, load
+from unitok.config import ConfigError, ModalityConfig, RunConfig, dump, load
 from unitok.data.loader import Loader
 from unitok.data.plan import Plan, once
 from unitok.data.row import Row, every_row
 from unitok.data.store import Store
 from unitok.data.tokenize import tokenize
 from unitok.eval.heldout import references, split
+from unitok.eval.panels import task
 from unitok.modality import Modality
 from unitok.model import weights
 from unitok.model.decoder import Decoder
 from unitok.train.derive import shape
 from unitok.train.loss import LanguageModel
-from unitok.vocabulary import Vocabulary
+from unitok.vocabulary import Vocabulary, VocabularyMismatch
 
 if TYPE_CHECKING:
     from unitok.train.trainer import Trainer
@@ -47,9 +48,10 @@ class Run:
         """Create the modalities and lay out their vocabulary.
 
         Raises:
-            UnknownModality, ModuleNotFoundError, TypeError: as `unitok.create` does.
+            ConfigError: no such modality, or options that it does not take.
+            ImportError: a package is missing; the extra that brings it is named.
         """
-        modalities = {name: registry.create(m.use, **m.options) for name, m in config.vocabulary.items()}
+        modalities = {name: _created(name, block) for name, block in config.vocabulary.items()}
         return cls(config, modalities, Vocabulary.build(modalities))
 
     @property
@@ -86,7 +88,9 @@ class Run:
         from unitok.train.trainer import Trainer  # brings DeepSpeed, which tokenizing and sampling do without
 
         config, vocabulary = self.config, self.vocabulary
-        self.record()
+        if config.report is not None:
+            for panel in config.report.panel:
+                task(panel, heldout, vocabulary)  # a panel that cannot be is better refused before training
         seen, asked = split(train, LINE_TOKENS), split(heldout, LINE_TOKENS)
         lines, per_item = references(asked, seen, vocabulary)
         parts = shape(config.train, distributed.world())
@@ -113,7 +117,13 @@ class Run:
             lines=lines,
             per_item=per_item,
             heldout=self._watched(heldout, parts.micro),
+            hooks=[self._record],
         )
+
+    def _record(self, trainer: Trainer, event: str) -> None:
+        """Keep the configuration once a checkpoint of the folder, if any, has turned out to be of this run."""
+        if event == "start":
+            self.record()
 
     def _watched(self, heldout: Mapping[str, Store], batch: int) -> list[Row]:
         """Some of the held-out rows, evenly spaced, to be looked at during training."""
@@ -132,6 +142,14 @@ class Run:
         self.vocabulary.save(self.folder)
 
 
+def _created(name: str, block: ModalityConfig) -> Modality:
+    try:
+        return registry.create(block.use, **block.options)
+    except (registry.UnknownModality, TypeError, ValueError, OSError) as error:
+        given = ", ".join(f"{option} = {value!r}" for option, value in block.options.items())
+        raise ConfigError(f"vocabulary.{name}: {error}" + (f" (given {given})" if given else "")) from error
+
+
 def reopen(folder: str | Path) -> tuple[Run, Decoder]:
     """A finished run: its configuration, tokenizers and trained model.
 
@@ -146,5 +164,11 @@ def reopen(folder: str | Path) -> tuple[Run, Decoder]:
                 f"{folder} has no {name}: it is no finished run; train one with recipes/pretrain.py"
             )
     run = Run.of(load(folder / CONFIG))
-    Vocabulary.load(folder).check(run.modalities)
+    vocabulary = Vocabulary.load(folder)
+    vocabulary.check(run.modalities)
+    if vocabulary != run.vocabulary:
+        raise VocabularyMismatch(
+            f"{folder / CONFIG} gives vocabulary {run.vocabulary.fingerprint}, the model was trained with "
+            f"{vocabulary.fingerprint}: put [vocabulary] back to what it was"
+        )
     return run, weights.load(folder / MODEL, len(run.vocabulary), run.vocabulary.channels)

@@ -24,6 +24,7 @@ MAY = {
     "grammar": {"modality", "vocabulary"},
     "testing": {"modality", "segment", "vocabulary", "document", "grammar"},
     "distributed": set(),
+    "command": set(),
     "config": {"data", "eval", "model", "train"},
     "model": {"modality"},
     "data": {"modality", "segment", "vocabulary", "document", "distributed"},

@@ -93,12 +93,14 @@ def test_what_is_forbidden_is_not_written(
     assert not (tmp_path / "x").exists()
 
 
-def test_errors_are_one_sentence_on_the_way_out(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_are_one_sentence_on_the_way_out(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def fails(*arguments: str) -> str:
         monkeypatch.setattr("sys.argv", ["sample.py", *arguments])
-        with pytest.raises(SystemExit) as stopped:
+        with pytest.raises(SystemExit, match="2"):
             runpy.run_path(str(RECIPE), run_name="__main__")
-        return str(stopped.value)
+        return capsys.readouterr().err
 
     assert "no finished run" in fails(str(run / "nothing"), "--prompt", "a")
     assert "no block is called 'imag': did you mean 'image'?" in fails(str(run), "--prompt", "{imag:a.greys}")

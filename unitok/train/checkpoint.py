@@ -110,7 +110,7 @@ class Checkpoints:
 
         Raises:
             VocabularyMismatch: it was made with another vocabulary.
-            CheckpointError: its shards are of another number of ranks or another ZeRO stage.
+            CheckpointError: its shards are of another number of ranks, another ZeRO stage or another model.
         """
         path = self.newest()
         if path is None:
@@ -128,7 +128,14 @@ class Checkpoints:
                     f"`python tools/to_universal.py {self.folder.parent}`"
                 )
             universal = True
-        shards.load(self.folder, path.name, universal)
+        try:
+            shards.load(self.folder, path.name, universal)
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())[:200]
+            raise CheckpointError(
+                f"{path} does not fit this run ({reason}): keep the [model] table and the optimizer that it was "
+                "saved with, or use another folder"
+            ) from error
         return manifest.state
 
     def _check_vocabulary(self, path: Path, manifest: Manifest) -> None:
@@ -173,7 +180,10 @@ def complete(path: Path) -> bool:
     """Whether every file that the manifest lists is there in full."""
     if path.suffix == ".tmp" or not (path / MANIFEST).is_file():
         return False
-    files = read(path).files
+    try:
+        files = read(path).files
+    except (ValueError, LookupError, TypeError):  # not the JSON that `seal` wrote
+        return False
     return all(
         (path / name).is_file() and (path / name).stat().st_size == size for name, size in files.items()
     )

@@ -142,3 +142,25 @@ def test_a_checkpoint_of_a_later_format_is_refused(tmp_path: Path) -> None:
     pretend(path, format=99)
     with pytest.raises(CheckpointError, match="has format 99"):
         complete(path)
+
+
+def test_a_checkpoint_of_another_model_is_one_sentence(tmp_path: Path) -> None:
+    class Other(Shards):
+        def load(self, folder: Path, tag: str, universal: bool = False) -> None:
+            raise RuntimeError("Error(s) in loading state_dict:\n\tMissing key(s): layers.1.weight")
+
+    Checkpoints(tmp_path).save(Shards(), 7, {"step": 7})
+    with pytest.raises(
+        CheckpointError, match=r"step_00000007 does not fit this run \(.*layers.1.weight"
+    ) as error:
+        Checkpoints(tmp_path).restore(Other())
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"format": 1}', '{"format": 1, "odd": 2}'])
+def test_a_manifest_that_is_none_is_passed_over(tmp_path: Path, text: str) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    good = checkpoints.save(Shards(), 1, {"step": 1})
+    bad = checkpoints.save(Shards(), 2, {"step": 2})
+    (bad / "manifest.json").write_text(text)
+    assert checkpoints.newest() == good

@@ -52,6 +52,6 @@ def test_a_run_goes_on_from_the_universal_form(stage: int, tmp_path: Path) -> No
 
 def test_conversion_of_nothing_is_one_sentence(tmp_path: Path) -> None:
     done = convert(tmp_path)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "holds no complete checkpoint" in done.stderr
     assert "Traceback" not in done.stderr
