@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -24,8 +25,10 @@ class Segment:
     weight: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.weight < 0:
-            raise ValueError(f"segment {self.name!r} has weight {self.weight}: a loss weight is at least 0")
+        if not 0 <= self.weight < math.inf:
+            raise ValueError(
+                f"segment {self.name!r} has weight {self.weight}: a loss weight is finite and at least 0"
+            )
 
 
 def same(a: Sequence[Segment | Mark], b: Sequence[Segment | Mark]) -> bool:

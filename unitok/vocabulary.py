@@ -55,7 +55,7 @@ class Block:
         """What of `spec` does not fit this block, in words; None if it fits."""
         if spec.fingerprint != self.fingerprint:
             return f"fingerprint {spec.fingerprint!r} against the recorded {self.fingerprint!r}"
-        for name in ("size", "parts", "length", "framed"):
+        for name in ("size", "parts", "length", "framed", "side"):
             if getattr(spec, name) != getattr(self, name):
                 return f"{name} {getattr(spec, name)} against the recorded {getattr(self, name)}"
         return None
@@ -296,8 +296,7 @@ class Vocabulary:
     @property
     def fingerprint(self) -> str:
         """Hash of the whole layout, the tokenizers' fingerprints included."""
-        canonical = json.dumps(self.to_json(), sort_keys=True)
-        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+        return _hash(self.to_json())
 
     def save(self, path: str | Path) -> None:
         """Write `unitok.json` (into the folder, if `path` is one)."""
@@ -307,10 +306,25 @@ class Vocabulary:
 
     @classmethod
     def load(cls, path: str | Path) -> Vocabulary:
-        """Read what `save` wrote."""
+        """Read what `save` wrote.
+
+        Raises:
+            VocabularyMismatch: the file was changed since: its layout does not have its fingerprint.
+            ValueError: the file is none that `save` wrote.
+        """
         path = Path(path)
         path = path / "unitok.json" if path.is_dir() else path
-        return cls.from_json(json.loads(path.read_text()))
+        fix = "take the unitok.json that was saved with the model or the data"
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+            said, found = data.pop("fingerprint", None), _hash(data)
+        except (ValueError, AttributeError, TypeError, RecursionError) as error:
+            raise ValueError(f"{path} is no vocabulary ({error}): {fix}") from error
+        if said != found:
+            raise VocabularyMismatch(
+                f"{path} says fingerprint {said!r}, but its layout has {found!r}: it was changed; {fix}"
+            )
+        return cls.from_json(data)
 
     def check(self, modalities: Mapping[str, Modality | Spec]) -> None:
         """Raise VocabularyMismatch, naming both fingerprints, unless every block has its own tokenizer here."""
@@ -335,6 +349,10 @@ class Vocabulary:
     def __repr__(self) -> str:
         blocks = ", ".join(f"{b.name} [{b.start}, {b.start + b.size})" for b in self.blocks.values())
         return f"Vocabulary({self._size} ids: {blocks})"
+
+
+def _hash(layout: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(layout, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _spec(name: str, modality: Modality | Spec) -> Spec:

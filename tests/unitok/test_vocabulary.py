@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import pytest
 import torch
@@ -142,3 +143,37 @@ def test_codes_out_of_range_or_of_a_wrong_shape_are_named():
 def test_kinds_of_marks_blocks_and_gaps():
     ids = torch.tensor([0, 99, 100, 128, 136, 137, 384, 403, 404, 512])
     assert VOCABULARY.kind_of(ids).tolist() == [1, 1, 255, 0, 0, 0, 2, 2, 255, 4]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda data: data["blocks"][1].update(start=448),
+        lambda data: data["blocks"][1].update(fingerprint="another"),
+        lambda data: data["marks"].update(user=7),
+        lambda data: data.update(size=1 << 40),
+        lambda data: data.pop("fingerprint"),
+        lambda data: data.pop("blocks"),
+        lambda data: data.update(extra=1),
+    ],
+)
+def test_a_file_that_was_changed_is_refused(tmp_path, change):
+    VOCABULARY.save(tmp_path)
+    data = json.loads((tmp_path / "unitok.json").read_text())
+    change(data)
+    (tmp_path / "unitok.json").write_text(json.dumps(data))
+    with pytest.raises(VocabularyMismatch, match="it was changed; take the unitok.json"):
+        Vocabulary.load(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "3", "{", "[" * 100_000, "\0"])
+def test_a_file_that_is_no_vocabulary_is_one_sentence(tmp_path, text):
+    (tmp_path / "unitok.json").write_text(text)
+    with pytest.raises(ValueError, match="is no vocabulary .*take the unitok.json"):
+        Vocabulary.load(tmp_path)
+
+
+def test_a_tokenizer_with_other_companions_is_refused():
+    other = dataclasses.replace(SPECS["molecule"], side={})
+    with pytest.raises(VocabularyMismatch, match="block 'molecule' was made by another tokenizer: side"):
+        VOCABULARY.check({**SPECS, "molecule": other})
