@@ -33,7 +33,7 @@ class DataConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    sources: dict[str, SourceConfig] = Field(description="name -> source")
+    sources: dict[str, SourceConfig] = Field(min_length=1, description="name -> source")
     seq_len: Annotated[int, Field(ge=8)] = Field(512, description="T, tokens per row")
     max_tokens: Annotated[int, Field(ge=8)] | None = Field(
         None, description="longest document; longer text goes on in further documents; absent: seq_len"

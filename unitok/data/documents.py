@@ -11,7 +11,7 @@ from unitok.data.inputs import Inputs
 from unitok.data.sources.longtext import pieces
 from unitok.data.sources.record import BadRecord, Record
 from unitok.data.tally import Tally
-from unitok.data.template import OWN, Draft, Form, MissingField, Part, drafts, own_form
+from unitok.data.template import OWN, Draft, Form, MissingField, Part, drafts, own_form, words
 from unitok.data.writer import StoreWriter
 from unitok.document import Document, Rendered, Segment, TooLong
 from unitok.modality import Modality
@@ -103,7 +103,7 @@ class Builder:
 
     def _ask(self, block: str, value: Any, record: Record) -> Ask | Refused:
         try:
-            value = resolve(str(value) if isinstance(value, (int, float)) else value, record.root)
+            value = resolve(words(value), record.root)
         except ValueError as error:
             return Refused(str(error))
         return Ask(block, value, 1 if block == self.vocabulary.text else self.variants)

@@ -6,6 +6,7 @@ Whatever a plug-in throws over an item counts as refusal, so that one damaged fi
 
 from __future__ import annotations
 
+import os
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -41,13 +42,23 @@ def resolve(value: Any, root: Path) -> str | Path | Blob:
     """A field's value as an `Ask` wants it; file references start from `root`.
 
     Raises:
-        ValueError: no string, no Blob and no `{"file": ...}`.
+        ValueError: no string, no Blob and no `{"file": ...}`, or a file outside of `root`.
     """
     if isinstance(value, (str, Blob)):
         return value
     if isinstance(value, dict) and isinstance(value.get("file"), str):
-        return root / str(value["file"])
+        return _inside(root, str(value["file"]))
     raise ValueError(f'value {value!r} is neither a string nor {{"file": "relative/path"}}')
+
+
+def _inside(root: Path, name: str) -> Path:
+    """A file below `root`: a record that came from elsewhere must not read this machine's other files."""
+    path = Path(os.path.abspath(root / name))  # links are not followed: they are the user's own
+    if not path.is_relative_to(os.path.abspath(root)) or "\0" in name:
+        raise ValueError(
+            f"file {name!r} lies outside of the source's folder {root}: put it, or a link to it, below that"
+        )
+    return root / name
 
 
 class Encoder:

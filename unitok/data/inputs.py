@@ -60,9 +60,10 @@ def _fact(path: Path) -> Fact:
 
 
 def _same(path: Path, size: int | str, time: int | str, digest: int | str) -> bool:
-    if not path.exists():
+    try:
+        stat = path.stat()
+    except OSError:  # not there, or a name that no file can have
         return size == -1
-    stat = path.stat()
     if stat.st_size != size:
         return False
     return stat.st_mtime_ns == time or _fact(path)[2] == digest

@@ -66,7 +66,8 @@ class Tally:
     def save(self, folder: Path) -> None:
         """Write all messages as JSON lines."""
         lines = [json.dumps(message._asdict(), ensure_ascii=False) + "\n" for message in self.messages]
-        (folder / NAME).write_text("".join(lines))
+        # What has no UTF-8 form (a lone surrogate in a file's name) is written as JSON would escape it.
+        (folder / NAME).write_text("".join(lines), encoding="utf-8", errors="backslashreplace")
 
     def __str__(self) -> str:
         text = (

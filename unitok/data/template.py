@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -20,6 +21,7 @@ from unitok.vocabulary import Vocabulary
 
 PLACE = re.compile(r"(\{\{|\}\}|\{[^{}]*\})")
 OWN = ("document", "turns")
+OWN_FORM = "own"  # name of the form that a record with one of these brings
 
 
 class TemplateError(ValueError):
@@ -176,7 +178,9 @@ def own_form(record: Record, vocabulary: Vocabulary) -> tuple[Form, Record]:
         turns.append((None, slots(_listed("document", record.fields["document"]))))
     if not values:
         raise ValueError("the document has no parts: give it at least one")
-    return Form("own", tuple(turns)), record._replace(fields=values)
+    if turns[0][0] is not None and all(role != "assistant" for role, _ in turns):
+        raise ValueError("the chat has no assistant turn, so no loss: add the answer")
+    return Form(OWN_FORM, tuple(turns)), record._replace(fields=values)
 
 
 def _listed(name: str, value: Any) -> list[Any]:
@@ -202,6 +206,9 @@ def drafts(
     """
     for field in sorted(form.fields):
         if record.fields.get(field) in (None, [], ""):
+            what = f"part {field} of the record" if form.name == OWN_FORM else f"the field {field!r}"
+            if field in record.fields:
+                raise MissingField(f"{what} is empty: give it a value, or leave it out")
             raise MissingField(f"the record has no field {field!r}: {nearest(field, record.fields)}")
     blocks = {slot.field: slot.block for _, slots in form.turns for slot in slots if slot.field is not None}
     sizes = [_choices(record.fields[field], block, count) for field, block in blocks.items()]
@@ -230,9 +237,13 @@ def _part(slot: Slot, form: Form, record: Record, variant: int) -> Part:
         seed = f"{record.key}\0{form.name}\0{slot.field}".encode()
         first = int.from_bytes(hashlib.sha256(seed).digest()[:8], "big")
         value = value[(first + variant) % len(value)]
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        value = str(value)
-    return Part(slot.block, value, variant)
+    return Part(slot.block, words(value), variant)
+
+
+def words(value: Any) -> Any:
+    """A finite number as text; any other value as it is."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return str(value) if number and math.isfinite(value) else value
 
 
 def _joined(parts: Sequence[Part], text: str | None) -> list[Part]:

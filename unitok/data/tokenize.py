@@ -138,6 +138,10 @@ def _of_split(
 ) -> Iterator[Record]:
     """The records of one split; what cannot be read is reported with the training split."""
     for record in records:
+        if isinstance(record, Record) and not _utf8(record.key):
+            record = BadRecord(
+                record.where, f"key {record.key!r} has a lone surrogate: name it in plain Unicode"
+            )
         if isinstance(record, Record):
             theirs = record.fields.get("split") or ("heldout" if _chance(record.key) < heldout else "train")
             if theirs in SPLITS:
@@ -149,6 +153,14 @@ def _of_split(
         if split == "train":
             tally.records += 1
             progress.say(tally.add_bad(record.where, record.reason, strict))
+
+
+def _utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _chance(key: str) -> float:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import re
 import time
@@ -172,7 +173,25 @@ BAD = [
     ({"image": {"path": "a.img"}, "caption": "x"}, "s.jsonl:2: .*neither a string nor"),
     ({"image": {"file": "a.img"}, "caption": "Ω"}, "s.jsonl:2: text: .*above 255"),
     ({"caption": "x"}, "s.jsonl:2: the record has no field 'image'"),
-    ({"image": {"file": "a.img"}, "caption": ""}, "s.jsonl:2: the record has no field 'caption'"),
+    ({"image": {"file": "a.img"}, "caption": ""}, "s.jsonl:2: the field 'caption' is empty"),
+    ({"image": {"file": "a.img"}, "caption": None}, "s.jsonl:2: the field 'caption' is empty"),
+    ({"image": {"file": "a.img"}, "caption": True}, "s.jsonl:2: value True is neither a string nor"),
+    ({"image": {"file": "a.img"}, "caption": math.nan}, "s.jsonl:2: value nan is neither a string nor"),
+    ({"image": {"file": "a.img"}, "caption": {"a": {"b": 1}}}, "s.jsonl:2: value .* is neither a string nor"),
+    ({"image": {"file": "a.img"}, "caption": [["x"]]}, "s.jsonl:2: value .* is neither a string nor"),
+    ({"image": {"file": "../a.img"}, "caption": "x"}, "s.jsonl:2: file '../a.img' lies outside"),
+    ({"image": {"file": "/etc/passwd"}, "caption": "x"}, "s.jsonl:2: file '/etc/passwd' lies outside"),
+    ({"image": {"file": "a\0.img"}, "caption": "x"}, "s.jsonl:2: file .* lies outside"),
+    ({"image": {"file": "a" * 5000 + ".img"}, "caption": "x"}, "s.jsonl:2: image: .*too long"),
+    ({"image": {"file": "."}, "caption": "x"}, "s.jsonl:2: image: "),
+    ({"key": "\ud800", "image": {"file": "a.img"}, "caption": "x"}, "s.jsonl:2: key .* lone surrogate"),
+    ("[" * 100_000, "s.jsonl:2: the line is not JSON"),
+    ('{"caption": ' + "9" * 5000 + "}", "s.jsonl:2: the line is not JSON"),
+    ({"split": ["train"]}, "s.jsonl:2: unknown split"),
+    ({"document": [{"text": None}]}, "s.jsonl:2: part 0 of the record is empty"),
+    ({"document": [{"text": "a"}, {"text": []}]}, "s.jsonl:2: part 1 of the record is empty"),
+    ({"turns": [{"role": "user", "content": "x"}]}, "s.jsonl:2: the chat has no assistant turn"),
+    ({"turns": [{"role": ["user"], "content": "x"}]}, "s.jsonl:2: unknown role"),
     ({"image": {"file": "a.img"}, "caption": "x", "split": "test"}, "s.jsonl:2: unknown split 'test'"),
     ({"document": [{"imag": "x"}]}, "s.jsonl:2: unknown block 'imag': did you mean 'image'"),
     ({"document": "words"}, "s.jsonl:2: 'document' must be a list"),
@@ -340,6 +359,27 @@ def test_the_second_run_opens_the_store_without_encoding(source, run, pictures, 
     assert stamp(run(config)["s"]) == first
     assert modalities["image"].calls == []
     assert stamp(run(config.model_copy(update={"seed": 5, "window": 7}))["s"]) == first
+
+
+def test_a_name_that_no_file_can_have_spoils_no_later_run(source, run, pictures):
+    rows = [{"image": {"file": name + ".img"}, "caption": "red"} for name in ("a", "b" * 5000)]
+    config = source(rows, **CAPTION)
+    assert stamp(run(config)["s"]) == stamp(run(config)["s"])
+
+
+def test_a_link_may_lead_out_of_the_source_and_a_reference_may_not(source, run, tmp_path, capsys):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "a.img").write_bytes(picture(1, 2, 3, 4))
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "linked").symlink_to(tmp_path / "elsewhere")
+    files = ("linked/a.img", "../elsewhere/a.img")
+    rows = [json.dumps({"image": {"file": file}, "caption": "red"}) for file in files]
+    (tmp_path / "data" / "rows.jsonl").write_text("\n".join(rows))
+    store = run(DataConfig(sources={"s": {"path": "data/rows.jsonl", **CAPTION}}, cache=str(tmp_path / "c")))[
+        "s"
+    ]
+    assert store.manifest["about"]["counts"]["bad"] == 1
+    assert "rows.jsonl:2: file '../elsewhere/a.img' lies outside" in capsys.readouterr().err
 
 
 def test_touching_files_changes_nothing(source, run, pictures, tmp_path):

@@ -36,7 +36,7 @@ def field_values(field: str, data: bytes) -> dict[str, Any]:
     if suffix == ".json":
         try:
             values = json.loads(data)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"the file is not JSON ({error})") from error
         if not isinstance(values, dict):
             raise ValueError(

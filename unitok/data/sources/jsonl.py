@@ -45,7 +45,7 @@ def read_jsonl(path: Path) -> Iterator[Record | BadRecord]:
         where = f"{path.name}:{number}"
         try:
             data = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             yield BadRecord(where, f"the line is not JSON ({error})")
             continue
         yield from_mapping(data, where, f"{stem}:{number}", path.parent)

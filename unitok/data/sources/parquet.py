@@ -30,7 +30,7 @@ def read_parquet(path: Path) -> Iterator[Record | BadRecord]:
                     row += 1
                     fields = {name: _value(value) for name, value in data.items() if value is not None}
                     yield from_mapping(fields, f"{path.name}:{row}", f"{path.stem}:{row}", path.parent)
-    except (pyarrow.ArrowException, OSError) as error:
+    except (pyarrow.ArrowException, ValueError, OSError) as error:
         yield BadRecord(f"{path.name}:{row + 1}", f"the table is damaged here and its rest is lost ({error})")
 
 
