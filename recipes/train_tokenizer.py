@@ -15,8 +15,9 @@ from typing import Any
 from pydantic import Field
 
 from modalities.common.settings import Settings, parse
-from modalities.common.trainer import Collapse, TrainSettings, train
+from modalities.common.trainer import TrainSettings, train
 from unitok import registry
+from unitok.command import command
 
 
 class TokenizerRun(Settings):
@@ -33,13 +34,18 @@ class TokenizerRun(Settings):
 
 def load(path: Path, overrides: list[str]) -> TokenizerRun:
     """Read the file and apply `a.b=value` overrides (the value is TOML, or else a string)."""
-    tree = tomllib.loads(path.read_text(encoding="utf-8"))
+    try:
+        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{path}: not valid TOML: {error}") from None
     for override in overrides:
         key, _, value = override.partition("=")
         *tables, last = key.split(".")
         table = tree
         for name in tables:
             table = table.setdefault(name, {})
+            if not isinstance(table, dict):
+                raise ValueError(f"override {override!r}: {name!r} is a value, not a table")
         try:
             table[last] = tomllib.loads(f"x = {value}")["x"]
         except tomllib.TOMLDecodeError:
@@ -61,13 +67,10 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     run = load(options.config, options.overrides)
     build = getattr(registry.get(run.tokenizer), "training_task", None)
     if build is None:
-        raise SystemExit(f"{run.tokenizer} is not trained by this recipe: its class has no training_task()")
+        raise ValueError(f"{run.tokenizer} is not trained by this recipe: its class has no training_task()")
     task = build(run.model, run.data, options.config.parent)
-    try:
-        return train(task, run.train, run=run.run, output=run.output, deepspeed_extra=run.deepspeed)
-    except Collapse as collapse:
-        raise SystemExit(f"stopped: {collapse}") from collapse
+    return train(task, run.train, run=run.run, output=run.output, deepspeed_extra=run.deepspeed)
 
 
 if __name__ == "__main__":
-    main()
+    command(main)

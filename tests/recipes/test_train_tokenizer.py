@@ -47,7 +47,7 @@ def test_an_unknown_key_names_the_nearest(recipe: ModuleType) -> None:
 
 
 def test_a_tokenizer_without_training_is_refused(recipe: ModuleType) -> None:
-    with pytest.raises(SystemExit, match=r"text\.bytes is not trained by this recipe"):
+    with pytest.raises(ValueError, match=r"text\.bytes is not trained by this recipe"):
         recipe.main([str(CONFIGS[0]), "tokenizer=text.bytes"])
 
 
