@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -55,6 +56,8 @@ def load(
     folder = Path(folder)
     config = read_config(folder, channels)
     found = read_weights(folder)
+    if TABLES[0] not in found:
+        raise ValueError(f"{folder} has no {TABLES[0]}: get a folder of a whole model")
     if TABLES[1] not in found:  # tied: both tables are the same
         found[TABLES[1]] = found[TABLES[0]].clone()
     grown = max(vocab_size or 0, config.vocab_size)
@@ -74,6 +77,12 @@ def load(
             f"{folder}: {len(missing)} weights are missing and {len(surplus)} unknown, the first being "
             f"{min(missing | surplus)}: the folder is of another shape than its config.json says"
         )
+    wrong = [name for name in sorted(found) if found[name].shape != expected[name].shape]
+    if wrong:
+        raise ValueError(
+            f"{folder}: {wrong[0]} has shape {list(found[wrong[0]].shape)}, config.json asks for "
+            f"{list(expected[wrong[0]].shape)}: get the folder again, whole"
+        )
     decoder.load_state_dict({**expected, **found})
     return decoder
 
@@ -85,15 +94,18 @@ def save(decoder: Decoder, folder: str | Path, weights: Mapping[str, Tensor] | N
         decoder: gives the sizes, and the weights unless they are given.
         folder: is made if it is not there.
         weights: the decoder's parameters by name, where they were gathered from elsewhere.
+
+    Raises:
+        OSError: a file cannot be written.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     weights = decoder.state_dict() if weights is None else weights
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     sides = {name: tensors.pop(name) for name in list(tensors) if _is_side(name)}
-    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    _write(tensors, folder / "model.safetensors")
     if sides:
-        save_file(sides, folder / "side.safetensors", metadata={"format": "pt"})
+        _write(sides, folder / "side.safetensors")
     dtype = str(tensors[TABLES[0]].dtype).removeprefix("torch.")
     text = json.dumps(describe(decoder.config, dtype), indent=2)
     (folder / "config.json").write_text(text + "\n", encoding="utf-8")
@@ -185,7 +197,10 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
     for name in names:
         if not (folder / name).is_file():
             raise FileNotFoundError(f"{folder / name} is missing: download the folder again, whole")
-        found |= load_file(folder / name)
+        try:
+            found |= load_file(folder / name)
+        except SafetensorError as error:
+            raise ValueError(f"{folder / name} is damaged ({error}): get the file again") from error
     return {
         name: tensor.float() for name, tensor in found.items() if not name.endswith("rotary_emb.inv_freq")
     }
@@ -203,6 +218,13 @@ def grow(table: Tensor, rows: int) -> Tensor:
     noise = torch.randn(missing, table.shape[1], generator=torch.Generator().manual_seed(rows))
     fresh = table.mean(dim=0) + 0.1 * table.std(dim=0) * noise
     return torch.cat((table, fresh.to(table.dtype)))
+
+
+def _write(tensors: Mapping[str, Tensor], path: Path) -> None:
+    try:
+        save_file(dict(tensors), path, metadata={"format": "pt"})
+    except SafetensorError as error:  # a full disk, above all
+        raise OSError(f"{path} could not be written ({error}): free some space and start again") from error
 
 
 def _is_side(name: str) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -136,6 +137,32 @@ def test_missing_and_unknown_weights_are_named(tmp_path: Path) -> None:
     save_file(found, tmp_path / "model.safetensors")
     with pytest.raises(ValueError, match=r"1 weights are missing and 0 unknown.*model\.norm\.weight"):
         weights.load(tmp_path)
+
+
+def test_a_damaged_file_a_wrong_shape_and_a_missing_table_are_one_sentence(tmp_path: Path) -> None:
+    folder_of("qwen3", tmp_path)
+    path = tmp_path / "model.safetensors"
+    whole, found = path.read_bytes(), load_file(path)
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=r"model\.safetensors is damaged"):
+        weights.load(tmp_path)
+    save_file({**found, "model.norm.weight": found["model.norm.weight"][1:].clone()}, path)
+    with pytest.raises(ValueError, match=r"model\.norm\.weight has shape"):
+        weights.load(tmp_path)
+    del found["model.embed_tokens.weight"]
+    save_file(found, path)
+    with pytest.raises(ValueError, match=r"has no model\.embed_tokens\.weight"):
+        weights.load(tmp_path)
+
+
+def test_a_disk_that_refuses_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise SafetensorError("No space left on device")
+
+    monkeypatch.setattr(weights, "save_file", full)
+    decoder = Decoder(ModelConfig.preset(1, vocab_size=64))
+    with pytest.raises(OSError, match=r"model\.safetensors could not be written \(No space"):
+        weights.save(decoder, tmp_path)
 
 
 def test_a_folder_without_config_is_named(tmp_path: Path) -> None:
