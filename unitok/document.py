@@ -198,6 +198,8 @@ class Document:
                 out[-1].append(replace(segment, codes=Codes(ids[:cut])))
                 room -= cut
                 ids = ids[cut:]
+        if not any(out):
+            raise TooLong(f"a document has 2 marks, which do not fit into {limit}: raise seq_len")
         return [Document.of(*segments, key=self.key) for segments in out if segments]
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -157,3 +159,15 @@ def test_a_long_chat_keeps_its_first_turns_whole():
     assert [t.role for t in short.turns] == ["user", "assistant"] * 2
     with pytest.raises(TooLong, match="has no first exchange within 10"):
         Document.chat(turns).fit(VOCABULARY, MODALITIES, 10)
+
+
+def test_an_empty_document_fits_where_its_marks_do():
+    assert len(Document.of().fit(VOCABULARY, MODALITIES, 2)) == 1
+    with pytest.raises(TooLong, match="2 marks, which do not fit into 1"):
+        Document.of().fit(VOCABULARY, MODALITIES, 1)
+
+
+@pytest.mark.parametrize("weight", [-1.0, math.nan, math.inf])
+def test_a_weight_is_a_finite_number_of_at_least_0(weight):
+    with pytest.raises(ValueError, match="is finite and at least 0"):
+        Segment("text", Codes(torch.tensor([1])), weight)
