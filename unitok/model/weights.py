@@ -147,7 +147,10 @@ def read_config(folder: Path, channels: Mapping[str, Side] | None = None) -> Mod
     path = folder / "config.json"
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: give a folder with config.json and *.safetensors")
-    raw: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        raw: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UnknownModel(f"{path} is not JSON ({error}): get the folder again") from error
     kind = raw.get("model_type")
     if kind not in ARCHITECTURES:
         raise UnknownModel(f"{folder} holds a {kind!r}: this decoder loads {' and '.join(ARCHITECTURES)}")
@@ -167,6 +170,9 @@ def read_config(folder: Path, channels: Mapping[str, Side] | None = None) -> Mod
     if channels is None:
         stored = raw.get("unitok", {}).get("channels", {})
         channels = {name: Side(**side) for name, side in stored.items()}
+    sizes = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
+    if lacking := [name for name in sizes if name not in raw]:
+        raise UnknownModel(f"{path} does not say {lacking[0]}: get the folder again")
     heads = raw["num_attention_heads"]
     return ModelConfig(
         vocab_size=raw["vocab_size"],

@@ -142,7 +142,8 @@ def test_missing_and_unknown_weights_are_named(tmp_path: Path) -> None:
 def test_a_damaged_file_a_wrong_shape_and_a_missing_table_are_one_sentence(tmp_path: Path) -> None:
     folder_of("qwen3", tmp_path)
     path = tmp_path / "model.safetensors"
-    whole, found = path.read_bytes(), load_file(path)
+    whole = path.read_bytes()
+    found = {name: tensor.clone() for name, tensor in load_file(path).items()}  # not mapped from the file
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ValueError, match=r"model\.safetensors is damaged"):
         weights.load(tmp_path)
@@ -182,3 +183,12 @@ def test_an_export_opens_as_the_stock_class(qk_norm: bool, name: str, tmp_path: 
     with torch.no_grad():
         expected = stock(torch.tensor([tokens])).logits[0]
     torch.testing.assert_close(logits(decoder, tokens), expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [("{", "is not JSON"), ('{"model_type": "qwen3"}', "does not say vocab_size")]
+)
+def test_a_damaged_configuration_is_one_sentence(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(weights.UnknownModel, match=f"config.json {message}"):
+        weights.load(tmp_path)
