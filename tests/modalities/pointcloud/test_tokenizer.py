@@ -62,7 +62,8 @@ def test_shipped_weights_beat_their_lines() -> None:
     assert found["cd1"] < lines["64 anchors on a 32^3 grid"]
     assert found["cd1"] < found["cd1_16"] < found["cd1_4"]
     assert found["cd1"] < 0.8 * found["cd1_4"]
-    assert made["heldout_codes"]["usage"] > 0.5
+    assert made["codes"]["usage"] > 0.5
+    assert made["codes"]["position_nats"] < made["codes"]["unigram_nats"] - 0.2
     assert (SHIPPED / "furniture.safetensors").stat().st_size < 3_000_000
 
 
@@ -71,6 +72,8 @@ def test_heldout_objects_come_back_and_more_codes_bring_them_nearer(
 ) -> None:
     assert len(heldout) > 20
     codes = any2point.encode(heldout)
+    used = torch.cat([each.ids for each in codes]).unique()
+    assert len(used) > any2point.spec.size / 2
     mean = {}
     for count in (4, 16, 64):
         made = any2point.decode([Codes(each.ids[:count]) for each in codes])
