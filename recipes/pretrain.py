@@ -16,7 +16,6 @@ from unitok.config import from_words
 from unitok.distributed import is_main
 from unitok.eval.report import Trained, write
 from unitok.run import Run, reopen
-from unitok.train.engine import start
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -30,6 +29,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--local_rank", type=int, help="set by the launcher")
     options = parser.parse_args(arguments)
     config = from_words(options.words, Path(__file__).parent / "configs" / "demo.toml")
+    from unitok.train.engine import start  # brings DeepSpeed: here, a missing one is one sentence
 
     start()  # join the other ranks, or a world of one
     run = Run.of(config)

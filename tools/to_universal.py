@@ -52,7 +52,9 @@ def convert(path: Path) -> Path:
 
 def main() -> None:
     """Read the command line and convert."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("run", type=Path, help="folder of the run")
     parser.add_argument("--step", type=int, help="which checkpoint; the newest if not given")
     options = parser.parse_args()

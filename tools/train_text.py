@@ -54,37 +54,50 @@ def corpus(folder: Path, split: str) -> dict[str, list[str]]:
 
 
 def train(lines: list[str], size: int) -> bytes:
-    """A SentencePiece model of `size` pieces. Newlines become one piece; so do runs of spaces."""
+    """A SentencePiece model of `size` pieces. Newlines become one piece; so do runs of spaces.
+
+    Raises:
+        ValueError: there is no text, or too little of it for so many pieces.
+    """
+    if not lines:
+        raise ValueError(
+            "there is no text to train on: give --data a folder of .jsonl files with text in them"
+        )
     out = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(lines),
-        model_writer=out,
-        model_type="bpe",
-        vocab_size=size,
-        user_defined_symbols=["\n"],
-        normalization_rule_name="identity",
-        remove_extra_whitespaces=False,
-        add_dummy_prefix=False,
-        allow_whitespace_only_pieces=True,
-        byte_fallback=True,
-        split_digits=True,
-        bos_id=-1,
-        eos_id=-1,
-        pad_id=-1,
-        hard_vocab_limit=False,
-        max_sentence_length=1 << 20,
-        num_threads=1,
-        minloglevel=1,
-    )
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(lines),
+            model_writer=out,
+            model_type="bpe",
+            vocab_size=size,
+            user_defined_symbols=["\n"],
+            normalization_rule_name="identity",
+            remove_extra_whitespaces=False,
+            add_dummy_prefix=False,
+            allow_whitespace_only_pieces=True,
+            byte_fallback=True,
+            split_digits=True,
+            bos_id=-1,
+            eos_id=-1,
+            pad_id=-1,
+            hard_vocab_limit=False,
+            max_sentence_length=1 << 20,
+            num_threads=1,
+            minloglevel=1,
+        )
+    except RuntimeError as error:
+        raise ValueError(
+            f"{size} pieces cannot be trained on {len(lines)} lines ({error}): change --size"
+        ) from error
     return out.getvalue()
 
 
 def main() -> None:
     """Train, write, and print how long texts become."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--data", type=Path, default=DEMO)
-    parser.add_argument("--size", type=int, default=2048)
-    parser.add_argument("--out", type=Path, default=MODEL)
+    parser.add_argument("--data", type=Path, default=DEMO, help="folder of .jsonl or .jsonl.gz files")
+    parser.add_argument("--size", type=int, default=2048, help="how many pieces")
+    parser.add_argument("--out", type=Path, default=MODEL, help="the model; by default the one that ships")
     args = parser.parse_args()
     lines = [
         line for texts in corpus(args.data, "train").values() for text in texts for line in text.split("\n")

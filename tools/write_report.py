@@ -17,7 +17,9 @@ from unitok.run import CONFIG, Run, reopen
 
 def main(arguments: Sequence[str] | None = None) -> Path:
     """Open the run, measure, generate, write; returns where the page is."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path, help="of a finished run")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="dotted keys of its configuration")
     options = parser.parse_args(arguments)

@@ -14,6 +14,8 @@ import os
 import sys
 from collections.abc import Callable
 
+from unitok.registry import EXTRAS
+
 OURS = ("unitok", "modalities")  # packages whose own error classes are mistakes of the user
 STATUS = 2
 
@@ -32,5 +34,13 @@ def command(main: Callable[[], object]) -> None:
             own or isinstance(error, (ValueError, OSError, ImportError))
         ):
             raise
-        print(f"error: {' '.join(str(error).split()) or type(error).__name__}", file=sys.stderr)
+        print(f"error: {_sentence(error)}", file=sys.stderr)
         raise SystemExit(STATUS) from None
+
+
+def _sentence(error: Exception) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, ModuleNotFoundError) and "pip install" not in text:
+        extra = EXTRAS.get((error.name or "").partition(".")[0])
+        text += f": pip install 'unitok-lm[{extra}]'" if extra else ""
+    return text

@@ -24,6 +24,10 @@ EXTRAS = {  # the package whose absence is reported -> the extra that brings it
     "selfies": "molecule",
     "open3d": "pointcloud",
     "deepspeed": "train",
+    "tensorboard": "train",
+    "matplotlib": "train",
+    "jinja2": "train",
+    "pyarrow": "parquet",
 }
 
 T = TypeVar("T", bound="type[Modality]")

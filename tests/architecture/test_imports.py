@@ -24,7 +24,7 @@ MAY = {
     "grammar": {"modality", "vocabulary"},
     "testing": {"modality", "segment", "vocabulary", "document", "grammar"},
     "distributed": set(),
-    "command": set(),
+    "command": {"registry"},
     "config": {"data", "eval", "model", "train"},
     "model": {"modality"},
     "data": {"modality", "segment", "vocabulary", "document", "distributed"},

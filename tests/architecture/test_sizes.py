@@ -42,7 +42,7 @@ def test_the_median_file_and_function_are_small():
     "path", sorted((ROOT / "recipes").glob("*.py")), ids=lambda p: str(p.relative_to(ROOT))
 )
 def test_recipes_are_thin(path):
-    assert len(path.read_text().splitlines()) <= (50 if path.name == "pretrain.py" else 90)
+    assert len(path.read_text().splitlines()) <= (49 if path.name == "pretrain.py" else 90)
 
 
 @pytest.mark.parametrize(

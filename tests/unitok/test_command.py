@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from unitok.command import command
@@ -29,6 +31,16 @@ def test_a_mistake_is_one_line_and_status_2(error, capsys):
         command(main)
     assert stopped.value.code == 2
     assert capsys.readouterr().err == f"error: {' '.join(str(error).split())}\n"
+
+
+def test_a_missing_package_names_its_extra(capsys, monkeypatch):
+    def main():
+        monkeypatch.setitem(sys.modules, "deepspeed", None)
+        import deepspeed  # noqa: F401
+
+    with pytest.raises(SystemExit, match="2"):
+        command(main)
+    assert capsys.readouterr().err.endswith(": pip install 'unitok-lm[train]'\n")
 
 
 @pytest.mark.parametrize("error", [KeyError("a"), TypeError("b"), AssertionError(), RuntimeError("c")])
