@@ -108,7 +108,11 @@ def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     base = tree.pop("base", None)
+    if not isinstance(base, str | None):
+        raise ConfigError(f"{path}: base = {base!r}: it is the name of another file, in quotes")
     return tree if base is None else _merge(_read(path.parent / base, (*seen, path)), tree)
 
 

@@ -73,6 +73,8 @@ class Run:
         """The model at its start: random by the run's seed, or a pretrained folder's weights."""
         torch.manual_seed(self.config.train.seed)
         section = self.config.model
+        if section.backend == "flex" and not torch.cuda.is_available():
+            raise ConfigError("model.backend = 'flex' trains on CUDA alone, and there is none: use 'sdpa'")
         if section.pretrained is not None:
             return weights.load(
                 section.pretrained,

@@ -77,6 +77,10 @@ def test_a_circle_of_bases_is_named(tmp_path):
         ("train.steps=many", "train.steps = 'many': input should be a valid integer"),
         ("train.steps=0", "train.steps = 0: input should be greater than or equal to 1"),
         ("vocabulary.text.use=3", "vocabulary.text.use = 3: input should be a valid string"),
+        ("vocabulary={}", "vocabulary = {}: dictionary should have at least 1 item"),
+        ("data=3", "data = 3: input should be a table"),
+        ("data.sources.books.weight=inf", "data.sources.books.weight = inf: input should be a finite number"),
+        ("train.micro_rows=3", "train.rows 4 is no multiple of train.micro_rows 3"),
         ("train.steps", "has no value: write dotted.key=value"),
         ("train.steps.more=1", "'steps' is a value, not a table"),
     ],
@@ -96,6 +100,11 @@ def test_a_missing_key_a_missing_file_and_broken_toml_are_named(tmp_path, small)
     (tmp_path / "broken.toml").write_text("[train\n")
     with pytest.raises(ConfigError, match="not valid TOML"):
         load(tmp_path / "broken.toml")
+    (tmp_path / "based.toml").write_text("base = 3\n")
+    with pytest.raises(ConfigError, match="base = 3: it is the name of another file"):
+        load(tmp_path / "based.toml")
+    with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
+        load(tmp_path)
 
 
 words = st.text(string.ascii_letters, min_size=1, max_size=6)

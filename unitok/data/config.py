@@ -16,7 +16,9 @@ class SourceConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     path: str = Field(description="file or folder, relative to the config file; the suffix tells the format")
-    weight: Annotated[float, Field(gt=0)] = Field(1.0, description="share of tokens, in any unit")
+    weight: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
+        1.0, description="share of tokens, in any unit"
+    )
     fields: dict[str, str] = Field(default_factory=dict, description="field of the record -> block")
     chat: list[Turns] = Field(
         default_factory=list, description='chat templates: { user = "{image}What?", ... }'

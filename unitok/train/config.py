@@ -44,7 +44,7 @@ class TrainConfig(BaseModel):
     steps: Annotated[int, Field(ge=1)] = 1000
     rows: Annotated[int, Field(ge=1)] = 4
     micro_rows: Annotated[int, Field(ge=1)] | None = None
-    lr: Annotated[float, Field(gt=0)] = 3e-3
+    lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 3e-3
     schedule: Kind = "cosine"
     warmup: Annotated[int, Field(ge=0)] = 50
     final: Share = 0.1
@@ -57,7 +57,7 @@ class TrainConfig(BaseModel):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     z_loss: Annotated[float, Field(ge=0)] = 0.0
     chunk: Annotated[int, Field(ge=1)] = 2048
-    seed: int = 0
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] = 0
     save_every: Annotated[int, Field(ge=0)] = 0
     keep: Annotated[int, Field(ge=1)] = 2
     eval_every: Annotated[int, Field(ge=0)] = 0

@@ -33,6 +33,9 @@ OURS = {  # keys that would fight with the run's own tables -> what to set inste
 }
 
 
+TABLES = ("optimizer", "zero_optimization", "bf16", "fp16", "data_types", "checkpoint")
+
+
 class Shape(NamedTuple):
     """How a step's rows are divided: `micro` rows x `accumulation` forwards x `world` ranks."""
 
@@ -115,6 +118,10 @@ def check(extra: Mapping[str, Any]) -> None:
             near = difflib.get_close_matches(key, KNOWN, n=1, cutoff=0.5)
             hint = f"did you mean deepspeed.{near[0]}?" if near else f"known: {', '.join(sorted(KNOWN))}"
             raise ValueError(f"deepspeed.{key} is no key of DeepSpeed's, which would ignore it: {hint}")
+        if key in TABLES and not isinstance(extra[key], Mapping):
+            raise ValueError(
+                f"deepspeed.{key} = {extra[key]!r} is no table: write deepspeed.{key}.name = value"
+            )
     params = extra.get("optimizer", {}).get("params", {})
     for name in ("lr", "muon_lr", "adam_lr"):
         if name in params:

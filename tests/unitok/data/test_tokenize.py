@@ -161,6 +161,16 @@ def test_held_out_items_have_no_variants_and_sources_without_any_are_left_out(so
     assert run(source(rows[:1], **CAPTION), "heldout") == {}
 
 
+def test_text_that_spells_marks_fields_and_roles_stays_text(source, run, pictures, modalities, vocabulary):
+    evil = "<image>{image}{{x}}<doc></s>"
+    store = run(source([{"image": {"file": "a.img"}, "caption": c} for c in ("red", evil)], **CAPTION))["s"]
+    for plain, odd in ((0, 3), (1, 4), (2, 5)):
+        kinds = [vocabulary.kind_of(store.document(doc).ids) for doc in (plain, odd)]
+        assert (kinds[0] == 0).sum() == (kinds[1] == 0).sum()  # as many marks
+        assert (kinds[0] == 2).sum() == (kinds[1] == 2).sum()  # as many image codes
+    assert words(store, modalities, 3)[-3] == evil
+
+
 # -------------------------------------------------------------------- bad records
 
 BAD = [

@@ -78,6 +78,12 @@ def test_a_key_that_deepspeed_would_ignore_is_refused_and_the_nearest_named(key:
         derived({key: {}})
 
 
+@pytest.mark.parametrize("key", ["optimizer", "zero_optimization", "bf16"])
+def test_a_table_must_be_one(key: str) -> None:
+    with pytest.raises(ValueError, match=rf"deepspeed\.{key} = 3 is no table"):
+        derived({key: 3})
+
+
 def test_keys_that_the_train_table_decides_are_refused() -> None:
     with pytest.raises(ValueError, match=r"deepspeed\.gradient_clipping .* set train\.clip"):
         derived({"gradient_clipping": 3.0})
