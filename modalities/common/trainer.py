@@ -253,7 +253,7 @@ class _Trainer:
     def _write(self, output: Path, figures: Mapping[str, Any]) -> None:
         task = self.task
         made = {
-            "command": "deepspeed recipes/train_tokenizer.py",
+            "command": Path(sys.argv[0]).name,
             "arguments": [re.sub(r"/[^\s\"',]*/", "", argument) for argument in sys.argv[1:]],  # no folders
             "train": self.settings.model_dump(),
             "world": self.world,
