@@ -19,6 +19,7 @@ from unitok.vocabulary import VocabularyMismatch
 ROOT = Path(__file__).parents[2]
 RECIPE = ROOT / "recipes" / "pretrain.py"
 Pretrain = Callable[..., Path]
+PANEL = '{title = "say it", source = "words", chat = 0, budget = 12, count = 2, score = 2}'
 
 
 @pytest.fixture
@@ -60,6 +61,32 @@ def test_a_run_leaves_a_model_and_what_made_it(pretrain: Pretrain) -> None:
     events = [json.loads(line)["event"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert events.count("step") == 2
     assert (events.count("save"), events[-1]) == (1, "stop")
+
+
+def test_a_finished_run_only_writes_its_report_again(
+    pretrain: Pretrain, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = pretrain()
+    before = (folder / "model" / "model.safetensors").read_bytes()
+    pretrain(f"report={{panel = [{PANEL}]}}")
+    assert f"report: {folder / 'report.html'}" in capsys.readouterr().out
+    assert "say it" in (folder / "report.html").read_text()
+    assert (folder / "model" / "model.safetensors").read_bytes() == before
+
+
+@pytest.mark.dist
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", [0, 3])
+def test_two_ranks_train_and_report(pretrain: Pretrain, tmp_path: Path, stage: int) -> None:
+    launcher = Path(sys.executable).with_name("deepspeed")
+    overrides = [f"deepspeed.zero_optimization.stage={stage}", f"report={{panel = [{PANEL}]}}"]
+    command = [str(launcher), "--num_gpus", "2", str(RECIPE), str(tmp_path / "run.toml"), *overrides]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stderr[-2000:]
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "say it" in page
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert report
 
 
 @pytest.mark.parametrize(
