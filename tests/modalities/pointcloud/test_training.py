@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,16 @@ def test_the_split_is_that_of_the_keys(task: CloudTask, folder: Path) -> None:
     assert (len(task.train), len(task.heldout)) == (60 - sum(out), sum(out))
     listed = CloudTask(MODEL, {"train": "boxes.jsonl"}, folder)
     assert len(listed.heldout) == 3 + sum(held_out(f"box/{i}") for i in range(6, 12))
+
+
+def test_the_shipped_config_finds_the_demo_clouds() -> None:
+    path = Path(__file__).parents[3] / "recipes" / "configs" / "tokenizer" / "cloud.toml"
+    tree = tomllib.loads(path.read_text())
+    found = CloudTask(tree["model"], tree["data"], path.parent)
+    assert len(found.train) > 8 * len(found.heldout) > 0
+    records = [json.loads(line) for line in (path.parents[2] / "demo" / "clouds.jsonl").open()]
+    for record in records:  # the demo's split and that of the shipped weights are one
+        assert held_out(record["key"]) == (record["split"] == "heldout")
 
 
 def test_bad_data_is_named(folder: Path, tmp_path: Path) -> None:
