@@ -25,6 +25,7 @@ class PanelConfig(_Strict):
         produce: blocks the answer may hold (None: any).
         first: the block the answer opens with (None: the model chooses).
         guidance: block -> scale of classifier-free guidance inside its spans (1 = off).
+        temperature, top_k, top_p, budget, seed: as in `Sampler.generate`.
         note: one sentence under the heading.
     """
 

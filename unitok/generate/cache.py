@@ -23,6 +23,7 @@ class Cache:
         dim: width of a head.
         pad: left padding of every row, in slots.
         capacity: slots per row: the padded prompt and all that will be generated.
+        dtype, device: of keys and values; those of the decoder.
     """
 
     def __init__(
