@@ -18,16 +18,20 @@ from unitok.registry import EXTRAS
 
 OURS = ("unitok", "modalities")  # packages whose own error classes are mistakes of the user
 STATUS = 2
+INTERRUPTED = 130  # what shells give a process that Ctrl-C ended
 
 
 def command(main: Callable[[], object]) -> None:
     """Run `main`; a mistake ends the process with its sentence on standard error.
 
     Raises:
-        SystemExit: status 2, after a mistake.
+        SystemExit: status 2 after a mistake, 130 after Ctrl-C.
     """
     try:
         main()
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        raise SystemExit(INTERRUPTED) from None
     except Exception as error:
         own = type(error).__module__.partition(".")[0] in OURS
         if os.environ.get("UNITOK_TRACEBACK") or not (

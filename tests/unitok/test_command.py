@@ -64,3 +64,12 @@ def test_a_variable_shows_the_traceback_of_mistakes_too(monkeypatch):
 def test_what_ends_well_ends_well(capsys):
     command(lambda: print("done"))
     assert capsys.readouterr().out == "done\n"
+
+
+def test_ctrl_c_is_one_word(capsys):
+    def main():
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit, match="130"):
+        command(main)
+    assert capsys.readouterr().err == "stopped\n"
