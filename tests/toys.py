@@ -66,6 +66,32 @@ class Plain(Modality):
         return [one.ids.tolist() for one in codes]
 
 
+class Brackets(Plain):
+    """Codes 0 "(", 1 ")" and 2 "x": every bracket that opens must close, however deep."""
+
+    def __init__(self, name: str = "formula") -> None:
+        super().__init__(name, 3, (1, None))
+
+    @staticmethod
+    def depth(prefix: Sequence[int]) -> int:
+        return sum((1, -1, 0)[code] for code in prefix)
+
+    def decode(self, codes: Sequence[Codes]) -> list[list[int]]:
+        for one in codes:
+            if self.depth(one.ids.tolist()):
+                raise BadCodes("a bracket does not close")
+        return super().decode(codes)
+
+    def legal(self, prefix: Sequence[int]) -> Legal:
+        depth = self.depth(prefix)
+        return Legal(
+            (range(1), *([range(1, 2)] if depth else []), range(2, 3)), end=bool(prefix) and not depth
+        )
+
+    def shortest_end(self, prefix: Sequence[int]) -> int:
+        return self.depth(prefix) if prefix else 1
+
+
 def toys() -> dict[str, Modality]:
     """One of each kind."""
     return {

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from unitok.modality import BadCodes, Modality
+from unitok.modality import JUMP, BadCodes, Modality
 from unitok.vocabulary import Block, Vocabulary
 
 UNBOUNDED = 1 << 40
@@ -255,8 +255,9 @@ class Grammar:
                 ranges = ()
         else:
             may_end = may_end or not state.prefix
-        if state.left <= self._slack + tail:
-            ranges = self._affordable(state, modality, ranges, tail)
+        left = state.left - 1 - tail
+        if left < UNBOUNDED >> 1 and modality.shortest_end(state.prefix) + JUMP > left:
+            ranges = self._affordable(state, modality, ranges, left)
         if not ranges and not may_end:
             raise BadCodes(
                 f"{block.name} has no way on after {len(state.prefix)} codes: its legal() and shortest_end() "
@@ -265,10 +266,9 @@ class Grammar:
         return ranges, may_end
 
     def _affordable(
-        self, state: State, modality: Modality, ranges: tuple[range, ...], tail: int
+        self, state: State, modality: Modality, ranges: tuple[range, ...], left: int
     ) -> tuple[range, ...]:
-        """Those of `ranges` after which the body and everything around it can still close."""
-        left = state.left - 1 - tail
+        """Those of `ranges` after which the body can still close within `left` ids."""
         return tuple(r for r in ranges if len(r) and modality.shortest_end([*state.prefix, r.start]) <= left)
 
     def _between(self, state: State) -> int:

@@ -18,6 +18,9 @@ from torch import Tensor
 if TYPE_CHECKING:
     from PIL import Image
 
+JUMP = 16
+"""By how much one id may raise `Modality.shortest_end`."""
+
 Item = Any
 """Whatever a modality encodes: a PIL image, an RDKit molecule, a float32 array [n, 3], a string."""
 
@@ -157,7 +160,10 @@ class Modality(ABC):
         return Legal((range(start, start + self.spec.parts[part]),), end=part == 0)
 
     def shortest_end(self, prefix: Sequence[int]) -> int:
-        """How many more flat ids `prefix` needs, at the least, before the body may end."""
+        """How many more flat ids `prefix` needs, at the least, before the body may end.
+
+        One legal id may raise it by at most `JUMP`, so that a budget is met without looking at every step.
+        """
         stride = self.spec.stride
         short = self.spec.length[0] * stride - len(prefix)
         return short if short > 0 else -len(prefix) % stride

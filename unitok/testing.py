@@ -12,7 +12,7 @@ import torch
 
 from unitok.document import Document
 from unitok.grammar import Grammar
-from unitok.modality import Codes, Item, Modality
+from unitok.modality import JUMP, Codes, Item, Modality
 from unitok.segment import Segment, same
 from unitok.vocabulary import Vocabulary
 
@@ -86,6 +86,11 @@ def _laws_of_grammar(modality: Modality, vocabulary: Vocabulary, codes: Codes, i
         for r in legal.ranges:
             ends = {modality.shortest_end([*prefix, j]) for j in (r.start, r.stop - 1)}
             _demand(len(ends) == 1, f"sample {i}: shortest_end differs within the range {r} after {prefix}")
+            rise = max(ends) - modality.shortest_end(prefix)
+            _demand(
+                rise <= JUMP,
+                f"sample {i}: {r.start} after {prefix} raises shortest_end by {rise}, over {JUMP}",
+            )
         _demand(any(new in r for r in legal.ranges), f"sample {i}: legal({prefix}) leaves out the code {new}")
         prefix.append(new)
     end = modality.legal(flat.tolist())

@@ -136,6 +136,8 @@ class Pieces(Modality):
 
     def shortest_end(self, prefix: Sequence[int]) -> int:
         """Byte pieces missing from the last character (1 for an empty body)."""
+        if prefix and not self._raw <= prefix[-1] < self._raw + 256:
+            return 0  # the usual case, as in `legal`
         return follow(self._tail(prefix))[1] if prefix else 1
 
     def read(self, data: bytes, suffix: str) -> Item:

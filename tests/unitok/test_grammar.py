@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import random
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from toys import Plain, toys
+from toys import Brackets, Plain, toys
 
 from unitok import BadCodes, Codes, Document, Grammar, Mark, Segment, Vocabulary
 from unitok.document import segment
@@ -199,3 +201,24 @@ def test_a_body_with_no_way_on_is_a_clear_error():
 def test_codes_of_a_flat_document_reach_the_model_in_order():
     ids = VOCABULARY.frame("cloud", Codes(torch.tensor([[7, 3], [0, 1]])))
     assert ids.tolist() == [138, 455, 459, 448, 457, 139]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**6), st.integers(0, 200), st.sampled_from([None, "formula"]))
+def test_brackets_that_open_ever_deeper_still_close_in_time(seed, extra, first):
+    modalities = {"text": TEXT, "formula": Brackets()}
+    vocabulary = Vocabulary.build(modalities)
+    grammar = Grammar.answer(vocabulary, modalities, first=first)
+    budget = 4 + extra
+    (state,) = grammar.start(1, budget)
+    chance = random.Random(seed)
+    ids: list[int] = []
+    while not state.done:
+        may = grammar.allowed([state])[0].nonzero()[:, 0].tolist()
+        opens = [i for i in may if i in (vocabulary.mark("formula"), vocabulary.block("formula").start)]
+        ids.append(opens[0] if opens and chance.random() < 0.9 else chance.choice(may))
+        grammar.advance([state], ids[-1:])
+    assert len(ids) <= budget
+    for part in vocabulary.parse(ids):
+        if isinstance(part, Segment):
+            modalities[part.name].decode([part.codes])

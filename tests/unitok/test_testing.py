@@ -59,6 +59,16 @@ class Uneven(Plain):
         return int(bool(prefix) and prefix[-1] == 0 and len(prefix) == 1)
 
 
+class Leaps(Plain):
+    def legal(self, prefix):
+        return Legal((range(1), range(1, self.spec.size)), end=self.shortest_end(prefix) == 0)
+
+    def shortest_end(self, prefix):
+        if not prefix:
+            return 1
+        return max(0, 101 - len(prefix)) if prefix[0] == 0 else 0
+
+
 class Lossy(Plain):
     def decode(self, codes):
         return [[0] for _ in codes]
@@ -79,6 +89,7 @@ class Unsaid(Plain):
         (NeverEnds, "has no way on|refuses the encoded item"),
         (TooNarrow, "refuses the encoded item"),
         (Uneven, "shortest_end differs within the range"),
+        (Leaps, "raises shortest_end by 99, over 16"),
         (Lossy, "encode\\(decode\\(codes\\)\\) gives other codes"),
         (Unsaid, "are not in the spec"),
     ],
