@@ -15,7 +15,7 @@ import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
 
 import deepspeed
 import torch
@@ -28,6 +28,18 @@ from unitok.train.derive import derive, shape
 
 Batch = Sequence[Any]
 """The arguments of one forward: tensors, or mappings of tensors, without device."""
+
+
+@runtime_checkable
+class Grouped(Protocol):
+    """A module that divides its parameters into groups itself."""
+
+    def parameter_groups(self, lr: float) -> list[dict[str, Any]]:
+        """Optimizer groups at the peak rate `lr`.
+
+        A group's own "lr" moves with the schedule, its "weight_decay" stays; what it leaves out is the run's.
+        """
+        ...
 
 
 class Done(NamedTuple):
@@ -57,9 +69,12 @@ class Engine:
                 "force_eager"
             )  # DeepSpeed's Muon would be compiled, which needs a compiler
         settings = derive(config, extra or {}, world=self.shape.world, cuda=self.device.type == "cuda")
-        self._engine, *_ = deepspeed.initialize(
-            model=module, model_parameters=groups(module, config.weight_decay), config=settings
+        divided = (
+            module.parameter_groups(config.lr)
+            if isinstance(module, Grouped)
+            else groups(module, config.weight_decay)
         )
+        self._engine, *_ = deepspeed.initialize(model=module, model_parameters=divided, config=settings)
         self._engine._copy_recovery_script = lambda path: None  # weights are exported; see Trainer.export
         self.stage: int = self._engine.zero_optimization_stage()
         peak = settings["optimizer"]["params"]["lr"]
@@ -181,7 +196,9 @@ class Engine:
         """All parameters whole, float32 on CPU, on the main rank; {} on the others. Every rank must call."""
         whole: dict[str, Tensor] = {}
         for name, parameter in self.module.named_parameters():
-            if self.stage == 0:
+            if self.stage == 0 or (
+                self.stage < 3 and not parameter.requires_grad
+            ):  # no copy of what is frozen
                 value = parameter.detach()
             else:
                 value = deepspeed.utils.safe_get_full_fp32_param(parameter)

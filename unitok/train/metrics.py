@@ -107,7 +107,7 @@ class Bar:
             loss = record["loss"]
             if loss is not None:
                 self._loss = loss if self._loss is None else 0.9 * self._loss + 0.1 * loss
-            shown = "" if self._loss is None else f"loss {self._loss:.3f}  "
+            shown = "" if self._loss is None else f"loss {self._loss:#.4g}  "
             text = f"{shown}{record['per_s']:,.0f} {self._unit}/s"
             self._bar.update(self._task, completed=record["step"], text=text)
             every = max(1, self._steps // 20)

@@ -69,7 +69,7 @@ class Exports(Protocol):
 
 
 Hook = Callable[["Trainer", str], None]
-"""Called with the trainer and one of "start", "step", "heldout", "save", "stop", on every rank."""
+"""Called with the trainer and one of "start", "step", "heldout", "save", "stop", or what a hook emits, on every rank."""
 
 
 class Trainer:
@@ -134,20 +134,20 @@ class Trainer:
         self._open()
         previous = self._listen()
         try:
-            self._emit("start", self._facts())
+            self.emit("start", self._facts())
             batches = iter(self.feed)
             while self.step < self.config.steps:
                 self._advance(batches)
                 if self._told_to_stop():
                     self.save()
-                    self._emit("stop", {"reason": "SIGTERM"})
+                    self.emit("stop", {"reason": "SIGTERM"})
                     raise SystemExit(0)
-                if self._due(self.config.eval_every):
+                if self.due(self.config.eval_every):
                     self.evaluate()
-                if self._due(self.config.save_every):
+                if self.due(self.config.save_every):
                     self.save()
             self.export(self.folder / "model")
-            self._emit("stop", {"reason": "done"})
+            self.emit("stop", {"reason": "done"})
         finally:
             for sink in self._sinks:
                 sink.close()
@@ -166,13 +166,13 @@ class Trainer:
         if not self.heldout:
             return {}
         record = metrics.summary(self.engine.evaluate(self.heldout), self.kinds, self.per_item)
-        self._emit("heldout", record)
+        self.emit("heldout", record)
         return record
 
     def save(self) -> Path:
         """Write a checkpoint of this step."""
         path = self.checkpoints.save(self.engine, self.step, {"step": self.step, "feed": self.feed.state()})
-        self._emit("save", {"path": path.name})
+        self.emit("save", {"path": path.name})
         return path
 
     def export(self, folder: Path) -> None:
@@ -188,6 +188,18 @@ class Trainer:
             shutil.rmtree(folder, ignore_errors=True)
             aside.rename(folder)
         distributed.barrier()
+
+    def emit(self, event: str, record: Mapping[str, Any]) -> None:
+        """Report: to metrics.jsonl and the other sinks, then to the hooks. Hooks may emit events of their own."""
+        self.last = {"event": event, "step": self.step, **record}
+        for sink in self._sinks:
+            sink.write(self.last)
+        for hook in self.hooks:
+            hook(self, event)
+
+    def due(self, every: int) -> bool:
+        """Whether something is to be done after this step: each `every` steps (0 = never) and at the end."""
+        return self.step == self.config.steps or (every > 0 and self.step % every == 0)
 
     def _advance(self, batches: Iterator[Batch]) -> None:
         """One optimizer step, and its record."""
@@ -218,17 +230,7 @@ class Trainer:
         seconds = time.perf_counter() - started
         units = sum(self.count(batch) for batch in micro) * self.engine.shape.world
         record |= {"lr": now, "grad_norm": done.grad_norm, "seconds": seconds, "memory": metrics.memory()}
-        self._emit("step", record | {"per_s": units / seconds, "wait": waited / seconds})
-
-    def _due(self, every: int) -> bool:
-        return self.step == self.config.steps or (every > 0 and self.step % every == 0)
-
-    def _emit(self, event: str, record: Mapping[str, Any]) -> None:
-        self.last = {"event": event, "step": self.step, **record}
-        for sink in self._sinks:
-            sink.write(self.last)
-        for hook in self.hooks:
-            hook(self, event)
+        self.emit("step", record | {"per_s": units / seconds, "wait": waited / seconds})
 
     def _facts(self) -> Record:
         parameters = sum(getattr(p, "ds_numel", p.numel()) for p in self.engine.module.parameters())

@@ -139,3 +139,29 @@ def test_muon_leaves_tables_norms_and_head_to_adam() -> None:
     assert all(
         not torch.equal(before[n], after[n]) for n in before if n.endswith(("proj.weight", "head.weight"))
     )
+
+
+class OwnGroups(nn.Module):
+    """Two scalars that both have the gradient 1, `slow` with a tenth of the rate and no decay; a third is frozen."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fast, self.slow = nn.Parameter(torch.ones(1, 1)), nn.Parameter(torch.ones(1, 1))
+        self.frozen = nn.Parameter(torch.ones(1), requires_grad=False)
+
+    def parameter_groups(self, lr: float) -> list[dict[str, Any]]:
+        return [{"params": [self.fast]}, {"params": [self.slow], "lr": lr / 10, "weight_decay": 0.0}]
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        loss = (x * (self.fast + self.slow) * self.frozen).sum()
+        return loss, torch.stack([loss.detach(), loss.new_tensor(len(x))])[:, None]
+
+
+@pytest.mark.parametrize("stage", [0, 1, 2])
+def test_a_module_s_own_groups_keep_their_share_of_the_rate_and_their_decay(stage: int) -> None:
+    config = TrainConfig(rows=2, lr=0.5, weight_decay=0.2, clip=0, precision="fp32")
+    engine = Engine(OwnGroups(), config, {"zero_optimization": {"stage": stage}})
+    engine.step([(torch.ones(2, 1),)], weight=2.0, rate=0.1)
+    found = {name: value.item() for name, value in engine.weights().items()}
+    # Adam's first step is the rate itself; decay is rate x 0.2
+    assert found == pytest.approx({"fast": 1 - 0.1 * 0.2 - 0.1, "slow": 1 - 0.01, "frozen": 1.0}, abs=1e-6)
