@@ -25,7 +25,8 @@ MAY = {
     "testing": {"modality", "segment", "vocabulary", "document", "grammar"},
     "distributed": set(),
     "command": {"registry"},
-    "config": {"data", "eval", "model", "train"},
+    "strict": set(),
+    "config": {"strict", "data", "eval", "model", "train"},
     "model": {"modality"},
     "data": {"modality", "segment", "vocabulary", "document", "distributed"},
     "train": {"modality", "vocabulary", "distributed", "config", "model", "data"},
@@ -41,6 +42,7 @@ MAY = {
 }  # fmt: skip
 NO_TORCH = (
     "registry.py",
+    "strict.py",
     "config.py",
     "data/config.py",
     "eval/config.py",
@@ -121,7 +123,7 @@ def test_plug_ins_import_the_contract_and_the_common_parts_only(path):
             other = name.lstrip(".").partition(".")[0]
             assert other in ("common", here, ""), f"{path}: {here} may not import the plug-in {other!r}"
         if top == "unitok" and rest:
-            allowed = ("modality", "registry", "testing", "train")
+            allowed = ("modality", "registry", "strict", "testing", "train")
             assert rest.partition(".")[0] in allowed, (
                 f"{path}: plug-ins see only {', '.join(allowed)} of the core"
             )
