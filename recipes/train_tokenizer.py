@@ -8,23 +8,26 @@ weights and the figures are written to `output`.
 from __future__ import annotations
 
 import argparse
-import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from pydantic import Field
 
-from modalities.common.settings import Settings, parse
 from modalities.common.trainer import TrainSettings, train
 from unitok import registry
 from unitok.command import command
+from unitok.strict import Strict, named, read, validate
+
+DEFAULT = Path(__file__).parent / "configs" / "tokenizer" / "image64.toml"
 
 
-class TokenizerRun(Settings):
+class TokenizerRun(Strict):
     """The TOML file. `model` and `data` are read by the tokenizer itself."""
 
     tokenizer: str = Field(description="registry name, such as image.titok")
-    run: Path = Field(description="folder of checkpoints and log, relative to the working folder")
+    run: Path = Field(description="folder of checkpoints and metrics, relative to the working folder")
     output: Path = Field(description="the .safetensors to write, relative to the working folder")
     model: dict[str, Any] = {}
     data: dict[str, Any]
@@ -32,25 +35,9 @@ class TokenizerRun(Settings):
     deepspeed: dict[str, Any] = {}
 
 
-def load(path: Path, overrides: list[str]) -> TokenizerRun:
-    """Read the file and apply `a.b=value` overrides (the value is TOML, or else a string)."""
-    try:
-        tree = tomllib.loads(path.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"{path}: not valid TOML: {error}") from None
-    for override in overrides:
-        key, _, value = override.partition("=")
-        *tables, last = key.split(".")
-        table = tree
-        for name in tables:
-            table = table.setdefault(name, {})
-            if not isinstance(table, dict):
-                raise ValueError(f"override {override!r}: {name!r} is a value, not a table")
-        try:
-            table[last] = tomllib.loads(f"x = {value}")["x"]
-        except tomllib.TOMLDecodeError:
-            table[last] = value
-    return parse(TokenizerRun, tree, str(path))
+def load(path: Path, overrides: Sequence[str] = ()) -> TokenizerRun:
+    """The file with its bases, below `a.b=value` overrides."""
+    return validate(TokenizerRun, read(path, overrides), str(path))
 
 
 def main(arguments: list[str] | None = None) -> dict[str, Any]:
@@ -58,17 +45,16 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "config", type=Path, nargs="?", default=Path("recipes/configs/tokenizer/image64.toml")
-    )
-    parser.add_argument("overrides", nargs="*", help="key=value")
+    parser.add_argument("words", nargs="*", metavar="CONFIG.toml key=value")
     parser.add_argument("--local_rank", type=int, help="given by the launcher; not used")
     options = parser.parse_args(arguments)
-    run = load(options.config, options.overrides)
+    path, overrides = named(options.words, DEFAULT)
+    run = load(path, overrides)
     build = getattr(registry.get(run.tokenizer), "training_task", None)
     if build is None:
         raise ValueError(f"{run.tokenizer} is not trained by this recipe: its class has no training_task()")
-    task = build(run.model, run.data, options.config.parent)
+    torch.manual_seed(run.train.seed)  # the network is built at random
+    task = build(run.model, run.data, path.parent)
     return train(task, run.train, run=run.run, output=run.output, deepspeed_extra=run.deepspeed)
 
 

@@ -32,8 +32,9 @@ class Step(NamedTuple):
 class TokenizerTask(ABC):
     """A tokenizer to be trained: network, data and honest figures.
 
-    Everything is deterministic given torch's seed, and the same on every rank of a distributed run (the
-    trainer seeds all ranks alike before `start` and draws each rank's share of a batch itself).
+    Everything is deterministic given torch's seed, and `start` the same on every rank of a distributed run. In a
+    step each rank has its share of the items and a seed of its own: what all ranks must draw alike, one of
+    them broadcasts, as `VQ` does.
     """
 
     model: nn.Module
@@ -82,4 +83,4 @@ class TokenizerTask(ABC):
         return [{"params": [p for p in self.model.parameters() if p.requires_grad], "lr": lr}]
 
     def before_step(self, step: int, steps: int) -> None:  # noqa: B027  (optional hook)
-        """Called before each step: for stages, such as freezing a part or annealing a weight."""
+        """Called before each forward of training: for stages, such as freezing a part or annealing a weight."""

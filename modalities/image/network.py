@@ -20,14 +20,15 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from unitok.strict import Strict
+
 from ..common.blocks import Tokens, Transformer, init_linear
 from ..common.quantize import Quantizer, build_quantizer
-from ..common.settings import Settings
 from ..common.training import Step
 from .linear import LinearPath
 
 
-class TiTokConfig(Settings):
+class TiTokConfig(Strict):
     """Everything that builds the network. The defaults are the small preset at 64 pixels."""
 
     size: int = Field(64, description="side of the pictures in pixels")

@@ -17,8 +17,8 @@ from PIL import Image
 from torch import Tensor
 
 from unitok.modality import BadCodes, BadItem, Codes, Item, Modality, Spec
+from unitok.strict import validate
 
-from ..common.settings import parse
 from ..common.training import TokenizerTask
 from ..common.weights import fingerprint, load_weights, read_weights
 from . import io
@@ -53,7 +53,7 @@ class TiTok(Modality):
         self, weights: str | Path | None = DEFAULT, *, name: str = "image", seed: int = 0, **options: Any
     ) -> None:
         if weights is None:
-            self.config = parse(TiTokConfig, options, "image.titok")
+            self.config = validate(TiTokConfig, options, "image.titok")
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
                 self.net = TiTokNet(self.config)
@@ -64,7 +64,7 @@ class TiTok(Modality):
                 )
             path = find_weights(weights)
             config, state = read_weights(path)
-            self.config = parse(TiTokConfig, config, str(path))
+            self.config = validate(TiTokConfig, config, str(path))
             self.net = TiTokNet(self.config)
             load_weights(self.net, state, str(path))
         self.net.eval().requires_grad_(False)

@@ -11,8 +11,9 @@ from pydantic import Field
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
+from unitok.strict import Strict, validate
+
 from ..common.quantize import FSQ, VQ, Quantizer
-from ..common.settings import Settings, parse
 from ..common.training import TokenizerTask
 from .network import TiTokConfig, TiTokNet
 from .sources import split
@@ -20,7 +21,7 @@ from .sources import split
 CHUNK = 64
 
 
-class PictureData(Settings):
+class PictureData(Strict):
     """Where the pictures are: the `[data]` table."""
 
     train: tuple[str, ...] = Field(description="folders, tars or jsonl files, relative to the TOML file")
@@ -44,8 +45,8 @@ class PictureTask(TokenizerTask):
     headline = "psnr"
 
     def __init__(self, model: Mapping[str, Any], data: Mapping[str, Any], root: Path) -> None:
-        self.settings = parse(PictureData, data, "[data]")
-        config = parse(TiTokConfig, model, "[model]")
+        self.settings = validate(PictureData, data, "[data]")
+        config = validate(TiTokConfig, model, "[model]")
         paths = [root / path for path in self.settings.train]
         self.train, self.heldout = split(paths, config.size, self.settings.crops)
         self.config = config.model_dump(mode="json")

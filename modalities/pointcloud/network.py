@@ -19,9 +19,10 @@ from einops import rearrange
 from pydantic import Field
 from torch import Tensor, nn
 
+from unitok.strict import Strict
+
 from ..common.blocks import Tokens, Transformer
 from ..common.quantize import FSQ
-from ..common.settings import Settings
 from ..common.training import Step
 from .chamfer import cd1
 from .linear import TransportPath
@@ -31,7 +32,7 @@ EDGE = 1 - 1e-5
 """Values are kept this far inside [-1, 1], where atanh is finite."""
 
 
-class TokenizerConfig(Settings):
+class TokenizerConfig(Strict):
     """Everything that builds the network. The defaults are the small preset."""
 
     inputs: int = Field(512, ge=1, description="points of a cloud that the encoder sees")

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from unitok.modality import BadCodes, BadItem, Codes, Item, Modality, Spec
+from unitok.strict import validate
 
-from ..common.settings import parse
 from ..common.weights import fingerprint, load_weights, read_weights
 from . import io
 from .chamfer import cd1, cd2, f_score
@@ -66,7 +66,7 @@ class PointTokenizer(Modality):
         **options: Any,
     ) -> None:
         if weights is None:
-            self.config = parse(TokenizerConfig, options, "pointcloud.any2point")
+            self.config = validate(TokenizerConfig, options, "pointcloud.any2point")
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
                 self.net = TokenizerNet(self.config)
@@ -77,7 +77,7 @@ class PointTokenizer(Modality):
                 )
             path = find_weights(weights)
             config, state = read_weights(path)
-            self.config = parse(TokenizerConfig, config, str(path))
+            self.config = validate(TokenizerConfig, config, str(path))
             self.net = TokenizerNet(self.config)
             load_weights(self.net, state, str(path))
         self.net.eval().requires_grad_(False)

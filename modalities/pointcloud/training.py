@@ -13,8 +13,9 @@ import torch
 from pydantic import Field
 from torch import Generator, Tensor
 
+from unitok.strict import Strict, validate
+
 from ..common.quantize import Quantizer
-from ..common.settings import Settings, parse
 from ..common.training import TokenizerTask
 from . import io
 from .chamfer import cd1
@@ -27,7 +28,7 @@ JUDGED = 512
 """Points of a cloud that is encoded, of the decoded cloud and of the cloud that it is compared with."""
 
 
-class CloudData(Settings):
+class CloudData(Strict):
     """Where the clouds are: the `[data]` table."""
 
     train: str = Field(description="a .jsonl of records with a cloud, or an .npz with points [n, N, 3]")
@@ -54,8 +55,8 @@ class CloudTask(TokenizerTask):
     headline = "cd1"
 
     def __init__(self, model: Mapping[str, Any], data: Mapping[str, Any], root: Path) -> None:
-        self.settings = parse(CloudData, data, "[data]")
-        config = parse(TokenizerConfig, model, "[model]")
+        self.settings = validate(CloudData, data, "[data]")
+        config = validate(TokenizerConfig, model, "[model]")
         self.train, self.heldout = split(root / self.settings.train, self.settings)
         if self.train.shape[1] <= config.inputs:
             raise ValueError(

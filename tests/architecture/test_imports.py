@@ -100,10 +100,12 @@ def test_the_core_keeps_its_directions(path):
         if top == "unitok" and rest and here != "__init__":
             other = rest.partition(".")[0]
             assert other == here or other in MAY[here], f"{path}: {here} may not import {other}"
-        if top == "deepspeed":
-            assert path == ROOT / "unitok" / "train" / "engine.py", (
-                f"{path}: only the engine imports deepspeed"
-            )
+
+
+@pytest.mark.parametrize("folder", ["unitok", "modalities", "recipes", "tools"])
+def test_the_engine_alone_imports_deepspeed(folder):
+    here = [path for path in sources(folder) if "deepspeed" in {i.partition(".")[0] for i in imports(path)}]
+    assert here == ([ROOT / "unitok" / "train" / "engine.py"] if folder == "unitok" else [])
 
 
 @pytest.mark.parametrize("name", NO_TORCH)

@@ -14,6 +14,7 @@ from types import ModuleType
 import pytest
 
 from modalities.image.titok import TiTok
+from unitok.train import metrics
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted((ROOT / "recipes" / "configs" / "tokenizer").glob("*.toml"))
@@ -44,6 +45,12 @@ def test_an_unknown_key_names_the_nearest(recipe: ModuleType) -> None:
         recipe.load(CONFIGS[0], ["train.step=7"])
     with pytest.raises(ValueError, match="unknown key 'optimizer'"):
         recipe.load(CONFIGS[0], ["optimizer=1"])
+
+
+def test_a_base_is_inherited(recipe: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "more.toml").write_text(f'base = "{CONFIGS[0]}"\n[train]\nlr = 0.5\n')
+    run = recipe.load(tmp_path / "more.toml")
+    assert (run.train.lr, run.tokenizer) == (0.5, recipe.load(CONFIGS[0]).tokenizer)
 
 
 def test_a_tokenizer_without_training_is_refused(recipe: ModuleType) -> None:
@@ -85,4 +92,10 @@ def test_two_ranks_agree_with_one(tmp_path: Path) -> None:
         found.append(json.loads(weights.with_suffix(".json").read_text())["made"])
     assert found[1]["world"] == 2
     assert found[0]["baselines"] == found[1]["baselines"]
+    for key in (
+        "loss",
+        "grad_norm",
+    ):  # later on the ranks revive dead codes from their own share of the items
+        one, two = ([r[key] for r in metrics.read(tmp_path / n) if r["event"] == "step"] for n in "12")
+        assert one[:2] == pytest.approx(two[:2], rel=1e-5)
     assert found[0]["fidelity"]["psnr"] == pytest.approx(found[1]["fidelity"]["psnr"], abs=0.02)

@@ -1,4 +1,4 @@
-"""The tokenizer trainer: order of items, learning rate, resume, the collapse guard."""
+"""The tokenizer trainer: resume to the bit, figures of the file, the collapse guard."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from modalities.common.quantize import VQ, Quantizer
-from modalities.common.trainer import Collapse, TrainSettings, indices, rate, train
+from modalities.common.trainable import Trainable
+from modalities.common.trainer import Collapse, TrainSettings, train
 from modalities.common.training import Step, TokenizerTask
 from modalities.common.weights import load_weights, read_weights
+from unitok.train import metrics
+from unitok.train.trainer import Diverged
 
 
 class ToyNet(nn.Module):
@@ -60,31 +63,48 @@ class ToyTask(TokenizerTask):
         return {"mean": float((self.train.mean(0) - self.heldout).square().mean())}
 
 
-def test_every_epoch_has_every_item_once_in_another_order() -> None:
-    stream = torch.cat([indices(10, 4, step, seed=1) for step in range(10)])
-    epochs = stream.view(4, 10)
-    assert all(sorted(epoch.tolist()) == list(range(10)) for epoch in epochs)
-    assert len({tuple(epoch.tolist()) for epoch in epochs}) == 4
-    assert torch.equal(indices(10, 4, 7, seed=1), stream[28:32])
-    assert not torch.equal(indices(10, 4, 7, seed=2), stream[28:32])
+TOY = {"steps": 60, "batch": 16, "lr": 1e-2, "warmup": 5, "log_every": 10, "eval_every": 30, "save_every": 25}
 
 
-def test_rate_rises_then_falls() -> None:
-    settings = TrainSettings(steps=100, warmup=10, final=0.1)
-    rates = [rate(step, settings) for step in range(100)]
-    assert rates[0] == pytest.approx(0.1)
-    assert max(rates) == pytest.approx(1.0) == rates[10]
-    assert rates[10:] == sorted(rates[10:], reverse=True)
-    assert 0.1 <= rates[-1] < 0.11
+def events(folder: Path, event: str, *keys: str) -> list[tuple[object, ...]]:
+    return [tuple(r[key] for key in ("step", *keys)) for r in metrics.read(folder) if r["event"] == event]
+
+
+def test_the_loss_is_summed_and_its_mean_is_the_task_s() -> None:
+    task = ToyTask()
+    module = Trainable(task, 10, "w.safetensors").eval()
+    loss, sums = module(task.train[:5], torch.tensor(0))
+    assert float(loss.detach()) == pytest.approx(5 * float(task.model(task.train[:5]).loss.detach()))
+    assert sums.tolist() == [[pytest.approx(float(loss.detach()))], [5.0]]
+    assert module.usage.summary()["seen"] == 0  # only training counts
+
+
+def test_running_averages_and_baselines_are_kept_but_not_exported(tmp_path: Path) -> None:
+    task = ToyTask()
+    module = Trainable(task, 10, "w.safetensors")
+    module.begin(0)
+    module.train()
+    module._used = 1e6  # seconds of an earlier start
+    for step in range(3):
+        module(task.train[:16], torch.tensor(step))
+    again = Trainable(ToyTask(), 10, "w.safetensors")
+    assert not torch.equal(again.model.quantizer.total, task.model.quantizer.total)
+    again.load_state_dict(module.state_dict())
+    assert torch.equal(again.model.quantizer.total, task.model.quantizer.total)
+    assert torch.equal(again.model.quantizer.count, task.model.quantizer.count)
+    assert again.baselines == module.baselines == task.baselines()
+    assert again.seconds >= 1e6 > Trainable(ToyTask(), 10, "w.safetensors").seconds
+    module.export(dict(module.named_parameters()), tmp_path)
+    _, state = read_weights(tmp_path / "w.safetensors")
+    assert state.keys() == task.model.state_dict().keys()
 
 
 @pytest.mark.slow
-def test_train_resume_and_weights(tmp_path: Path) -> None:
-    settings = TrainSettings(
-        steps=60, batch=16, lr=1e-2, warmup=5, log_every=10, eval_every=30, save_every=25
-    )
+@pytest.mark.parametrize("stage", [0, 1, 2])
+def test_train_resume_and_weights(stage: int, tmp_path: Path) -> None:
+    settings = TrainSettings(**TOY, stage=stage)
     whole = train(ToyTask(), settings, run=tmp_path / "whole", output=tmp_path / "whole.safetensors")
-    assert whole["fidelity"]["error"] < 0.5 * whole["baselines"]["mean"]
+    assert whole["fidelity"]["error"] < 0.6 * whole["baselines"]["mean"]
 
     class Stopped(ToyTask):
         def before_step(self, step: int, steps: int) -> None:
@@ -98,17 +118,32 @@ def test_train_resume_and_weights(tmp_path: Path) -> None:
     assert again["baselines"] == whole["baselines"]
     (_, a), (_, b) = (read_weights(tmp_path / f"{name}.safetensors") for name in ("whole", "run"))
     assert all(torch.equal(a[name], b[name]) for name in a)
+    assert events(tmp_path / "run", "step", "loss") == events(tmp_path / "whole", "step", "loss")
     made = json.loads((tmp_path / "run.json").read_text())["made"]
     assert made["baselines"] == whole["baselines"]
     assert made["data"] == {"items": 64}
     assert made["codes"]["bits_per_item"] == 8
     assert 0 < made["codes"]["unigram_nats"] < 4
-    log = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
-    assert {"loss", "usage", "dead", "perplexity"} <= set(log[0])
+    seconds = dict(events(tmp_path / "run", "fidelity", "cpu_seconds"))
+    assert made["cpu_seconds"] >= seconds[60] >= seconds[30] > 0
     net = ToyTask()  # the file holds what was judged
     load_weights(net.model, b)
     net.model.eval()
     assert net.fidelity() == again["fidelity"]
+
+
+@pytest.mark.slow
+def test_what_a_run_reports(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = TrainSettings(**{**TOY, "steps": 25})
+    train(ToyTask(), settings, run=tmp_path / "run", output=tmp_path / "w.safetensors")
+    counts = events(tmp_path / "run", "codes", "usage", "dead", "perplexity", "seen")
+    assert [(step, seen) for step, *_, seen in counts] == [(10, 320.0), (20, 320.0), (25, 160.0)]
+    judged = events(tmp_path / "run", "fidelity", "fidelity", "baselines")
+    assert [step for step, *_ in judged] == [25]
+    assert judged[0][2] == ToyTask().baselines()
+    said = capsys.readouterr().out
+    assert "step 25  codes in use" in said
+    assert "error of simple ways on the same items: mean" in said
 
 
 @pytest.mark.slow
@@ -123,10 +158,35 @@ def test_collapse_stops_with_advice(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_count_of_a_few_steps_is_no_collapse(tmp_path: Path) -> None:
+    settings = TrainSettings(steps=12, batch=1, warmup=0, log_every=10, collapse_after=11, collapse_below=0.3)
+    train(ToyTask(dull=True), settings, run=tmp_path / "run", output=tmp_path / "w.safetensors")
+    assert events(tmp_path / "run", "codes", "usage")[-1] == (12, 2 / 16)
+
+
+@pytest.mark.slow
 def test_a_batch_that_explodes_names_the_rate(tmp_path: Path) -> None:
     class Broken(ToyTask):
         def batch(self, index: Tensor, generator: torch.Generator) -> Tensor:
             return self.train[index] * float("nan")
 
-    with pytest.raises(FloatingPointError, match=r"train\.lr"):
+    with pytest.raises(Diverged, match=r"train\.lr"):
         train(Broken(), TrainSettings(steps=3), run=tmp_path / "run", output=tmp_path / "w.safetensors")
+
+
+def test_zero_3_is_refused(tmp_path: Path) -> None:
+    extra = {"zero_optimization": {"stage": 3}}
+    with pytest.raises(ValueError, match="ZeRO 0, 1 or 2"):
+        train(
+            ToyTask(), TrainSettings(), run=tmp_path, output=tmp_path / "w.safetensors", deepspeed_extra=extra
+        )
+
+
+def test_other_data_in_the_folder_of_a_run_is_refused(tmp_path: Path) -> None:
+    def run(**changed: int) -> None:
+        settings = TrainSettings(steps=2, collapse_after=9, **changed)
+        train(ToyTask(), settings, run=tmp_path, output=tmp_path / "w.safetensors")
+
+    run()
+    with pytest.raises(ValueError, match="seed = 0, this run has 1"):
+        run(seed=1)
