@@ -13,8 +13,8 @@ import torch
 from unitok import distributed, registry
 from unitok.config import ConfigError, ModalityConfig, RunConfig, dump, load
 from unitok.data.loader import Loader
-from unitok.data.plan import Plan, once
-from unitok.data.row import Row, every_row
+from unitok.data.plan import Plan
+from unitok.data.row import Row
 from unitok.data.store import Store
 from unitok.data.tokenize import tokenize
 from unitok.eval.heldout import references, split
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 CONFIG = "config.toml"
 MODEL = "model"
 LINE_TOKENS = 2_000_000  # per split, for the lines that a run reports beside its losses
-WATCHED_BATCHES = 8  # held-out batches that are looked at during training
+WATCHED_ROWS = 64  # held-out rows that are looked at during training
 
 
 @dataclass(frozen=True)
@@ -63,11 +63,12 @@ class Run:
         """The token stores of all sources, built where they are not yet."""
         return tokenize(self.config.data, self.config.root, self.vocabulary, self.modalities, split)
 
-    def plan(self, stores: Mapping[str, Store]) -> Plan:
-        """Which documents stand in which row."""
+    def plan(self, stores: Mapping[str, Store], p_null: float | None = None) -> Plan:
+        """Which documents stand in which row; `p_null` overrides the configuration's."""
         data = self.config.data
+        p_null = data.p_null if p_null is None else p_null
         weights = {name: data.sources[name].weight for name in stores}
-        return Plan(stores, weights, data.seq_len, data.seed, data.window, data.p_null)
+        return Plan(stores, weights, data.seq_len, data.seed, data.window, p_null)
 
     def decoder(self) -> Decoder:
         """The model at its start: random by the run's seed, or a pretrained folder's weights."""
@@ -128,12 +129,11 @@ class Run:
             self.record()
 
     def _watched(self, heldout: Mapping[str, Store], batch: int) -> list[Row]:
-        """Some of the held-out rows, evenly spaced, to be looked at during training."""
+        """Some held-out rows, mixed as in training, to be looked at during training."""
         if not heldout:
             return []
-        length = self.config.data.seq_len
-        every = max(1, once(heldout, length)[1] // (batch * WATCHED_BATCHES))
-        return list(islice(every_row(heldout, length, self.vocabulary, batch), 0, None, every))
+        plan = self.plan(heldout, p_null=0.0)
+        return list(islice(Loader(heldout, plan, self.vocabulary, batch), max(1, WATCHED_ROWS // batch)))
 
     def record(self) -> None:
         """Keep the resolved configuration and the vocabulary with the run."""
