@@ -17,16 +17,15 @@ from PIL import Image
 from torch import Tensor
 
 from unitok.modality import BadCodes, BadItem, Codes, Item, Modality, Spec
-from unitok.strict import validate
 
+from ..common.pretrained import CHUNK, encode_alike, network
 from ..common.training import TokenizerTask
-from ..common.weights import fingerprint, load_weights, read_weights
+from ..common.weights import fingerprint
 from . import io
 from .network import TiTokConfig, TiTokNet
 
 SHIPPED = Path(__file__).parent / "weights"
 DEFAULT = "emoji64"
-CHUNK = 32
 CLOSE = 3e-5
 """A position with less margin is decided again by the picture alone: sums differ (by up to 1e-6 here)
 with the size of a batch, and the codes of a picture must not depend on its company."""
@@ -52,22 +51,15 @@ class TiTok(Modality):
     def __init__(
         self, weights: str | Path | None = DEFAULT, *, name: str = "image", seed: int = 0, **options: Any
     ) -> None:
-        if weights is None:
-            self.config = validate(TiTokConfig, options, "image.titok")
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(seed)
-                self.net = TiTokNet(self.config)
-        else:
-            if options:
-                raise TypeError(
-                    f"options {sorted(options)} shape random weights: leave them out, or weights=None"
-                )
-            path = find_weights(weights)
-            config, state = read_weights(path)
-            self.config = validate(TiTokConfig, config, str(path))
-            self.net = TiTokNet(self.config)
-            load_weights(self.net, state, str(path))
-        self.net.eval().requires_grad_(False)
+        self.config, self.net = network(
+            weights,
+            options,
+            seed,
+            tokenizer="image.titok",
+            shipped=SHIPPED,
+            config=TiTokConfig,
+            build=TiTokNet,
+        )
         quantizer = self.net.quantizer
         self.spec = Spec(
             name=name,
@@ -86,15 +78,7 @@ class TiTok(Modality):
             BadItem: not a picture, empty, or a tensor outside [0, 1].
         """
         pictures = [self._tensor(i, item) for i, item in enumerate(items)]
-        ids: list[Tensor] = []
-        for at in range(0, len(pictures), CHUNK):
-            chunk = torch.stack(pictures[at : at + CHUNK])
-            z = self.latents(chunk)
-            found = self.net.quantizer.encode(z)
-            if len(chunk) > 1:
-                for row in (self.net.quantizer.margin(z).amin(1) < CLOSE).nonzero()[:, 0].tolist():
-                    found[row] = self.net.quantizer.encode(self.latents(chunk[row : row + 1]))[0]
-            ids.extend(found)
+        ids = encode_alike(pictures, self.latents, self.net.quantizer, CLOSE)
         return [Codes(each.clone()) for each in ids]
 
     def latents(self, pictures: Tensor) -> Tensor:
@@ -185,19 +169,3 @@ class TiTok(Modality):
         from .training import PictureTask
 
         return PictureTask(model, data, root)
-
-
-def find_weights(weights: str | Path) -> Path:
-    """The file of shipped weights by name, or the path itself.
-
-    Raises:
-        FileNotFoundError: neither a shipped name nor a file.
-    """
-    shipped = SHIPPED / f"{weights}.safetensors"
-    path = shipped if shipped.is_file() else Path(weights)
-    if not path.is_file():
-        names = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.safetensors"))) or "none"
-        raise FileNotFoundError(
-            f"no weights {str(weights)!r}: give the path of a .safetensors file or one of: {names}"
-        )
-    return path

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from unitok.modality import BadCodes, BadItem, Codes, Item, Modality, Spec
-from unitok.strict import validate
 
-from ..common.weights import fingerprint, load_weights, read_weights
+from ..common.pretrained import CHUNK, encode_alike, network
+from ..common.weights import fingerprint
 from . import io
 from .chamfer import cd1, cd2, f_score
 from .network import TokenizerConfig, TokenizerNet
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 SHIPPED = Path(__file__).parent / "weights"
 DEFAULT = "furniture"
-CHUNK = 32
 CLOSE = 3e-4
 """A position with less margin than this is decided again by the cloud alone: sums differ in the last bits
 with the size of a batch, and the codes of a cloud must not depend on its company."""
@@ -65,22 +64,15 @@ class PointTokenizer(Modality):
         seed: int = 0,
         **options: Any,
     ) -> None:
-        if weights is None:
-            self.config = validate(TokenizerConfig, options, "pointcloud.any2point")
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(seed)
-                self.net = TokenizerNet(self.config)
-        else:
-            if options:
-                raise TypeError(
-                    f"options {sorted(options)} shape random weights: leave them out, or weights=None"
-                )
-            path = find_weights(weights)
-            config, state = read_weights(path)
-            self.config = validate(TokenizerConfig, config, str(path))
-            self.net = TokenizerNet(self.config)
-            load_weights(self.net, state, str(path))
-        self.net.eval().requires_grad_(False)
+        self.config, self.net = network(
+            weights,
+            options,
+            seed,
+            tokenizer="pointcloud.any2point",
+            shipped=SHIPPED,
+            config=TokenizerConfig,
+            build=TokenizerNet,
+        )
         self.tokens = self.net.tokens if tokens is None else tokens
         if not 1 <= self.tokens <= self.net.tokens:
             raise ValueError(f"tokens={tokens}, but this tokenizer has 1 to {self.net.tokens}")
@@ -100,15 +92,7 @@ class PointTokenizer(Modality):
             BadItem: not a cloud, without points, not finite, or all points in one place.
         """
         clouds = [self._prepared(i, item) for i, item in enumerate(items)]
-        ids: list[Tensor] = []
-        for at in range(0, len(clouds), CHUNK):
-            chunk = torch.stack(clouds[at : at + CHUNK])
-            z = self.latents(chunk)
-            found = self.net.quantizer.encode(z)
-            if len(chunk) > 1:
-                for row in (self.net.quantizer.margin(z).amin(1) < CLOSE).nonzero()[:, 0].tolist():
-                    found[row] = self.net.quantizer.encode(self.latents(chunk[row : row + 1]))[0]
-            ids.extend(found)
+        ids = encode_alike(clouds, self.latents, self.net.quantizer, CLOSE)
         return [Codes(each[: self.tokens].clone()) for each in ids]
 
     def latents(self, clouds: Tensor) -> Tensor:
@@ -209,19 +193,3 @@ class PointTokenizer(Modality):
         from .training import CloudTask
 
         return CloudTask(model, data, root)
-
-
-def find_weights(weights: str | Path) -> Path:
-    """The file of shipped weights by name, or the path itself.
-
-    Raises:
-        FileNotFoundError: neither a shipped name nor a file.
-    """
-    shipped = SHIPPED / f"{weights}.safetensors"
-    path = shipped if shipped.is_file() else Path(weights)
-    if not path.is_file():
-        names = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.safetensors"))) or "none"
-        raise FileNotFoundError(
-            f"no weights {str(weights)!r}: give the path of a .safetensors file or one of: {names}"
-        )
-    return path
