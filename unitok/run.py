@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 CONFIG = "config.toml"
 MODEL = "model"
 LINE_TOKENS = 2_000_000  # per split, for the lines that a run reports beside its losses
-WATCHED_ROWS = 64  # held-out rows that are looked at during training
+WATCHED_ROWS = 160  # held-out rows that are looked at during training
 
 
 @dataclass(frozen=True)
