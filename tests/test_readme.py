@@ -48,7 +48,7 @@ def test_toml_blocks_are_toml_and_links_lead_somewhere(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_commands_name_files_that_exist(page):
-    for script in re.findall(r"((?:recipes|tools)/[\w/]+\.(?:py|toml))", page.read_text()):
+    for script in re.findall(r"(?<![\w/])((?:recipes|tools)/[\w/]+\.(?:py|toml))", page.read_text()):
         assert (ROOT / script).exists(), f"{page.name} names {script}, which is not there"
 
 
