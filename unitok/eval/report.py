@@ -17,7 +17,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from unitok.data.store import Store
-from unitok.distributed import is_main, local_rank
+from unitok.distributed import barrier, is_main, local_rank
 from unitok.eval import figures, page, panels
 from unitok.eval.config import ReportConfig
 from unitok.eval.figures import Curve
@@ -126,6 +126,7 @@ def write(
     tasks = [panels.task(panel, heldout, vocabulary) for panel in config.panel]
     held, loss = evaluate(decoder, heldout, vocabulary, run.seq_len, config.tokens)
     if not is_main():
+        barrier()
         return path
     measures = measure(loss, held, split(stores), vocabulary, config.position_cap)
     Console().print(_table(measures))
@@ -149,6 +150,7 @@ def write(
         "panels": {panel.title: dict(panel.summary) for panel in shown},
     }
     path.with_suffix(".json").write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
+    barrier()  # ranks leave together: one that goes while another still works may abort
     return path
 
 

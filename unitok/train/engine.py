@@ -10,6 +10,7 @@ the accumulation and averages over ranks, so each summed loss is multiplied by w
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import warnings
@@ -251,6 +252,14 @@ def start() -> None:
     deepspeed.init_distributed(
         dist_backend="nccl" if cuda else "gloo", auto_mpi_discovery=False, verbose=False
     )
+    if distributed.world() > 1:
+        atexit.register(_leave)
+
+
+def _leave() -> None:
+    """Leave the other ranks before the interpreter goes: their threads must not outlive it."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
