@@ -148,10 +148,6 @@ class Pieces(Modality):
         """A UTF-8 text file."""
         return check_text(0, item).encode("utf-8")
 
-    def compare(self, a: Item, b: Item) -> dict[str, float]:
-        """{"equal": 1.0 or 0.0}."""
-        return {"equal": float(a == b)}
-
 
 def _ranges(ids: Sequence[int]) -> tuple[range, ...]:
     """Sorted ids as ranges without gaps."""

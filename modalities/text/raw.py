@@ -86,10 +86,6 @@ class Bytes(Modality):
         """A UTF-8 text file."""
         return check_text(0, item).encode("utf-8")
 
-    def compare(self, a: Item, b: Item) -> dict[str, float]:
-        """{"equal": 1.0 or 0.0}."""
-        return {"equal": float(a == b)}
-
 
 def read_text(data: bytes, suffix: str) -> str:
     """The text of a .txt file.
