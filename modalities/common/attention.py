@@ -5,7 +5,7 @@
 
 What papers add is an option of the call: `place` is a position embedding added to queries and keys alone
 (DETR, Carion et al., arXiv:2005.12872), `turn` rotates queries and keys (see `positions.Turn`), `mask` is
-True where attention is allowed. The rows of `qkv.weight` are queries, keys, values, as in
+True where attention is allowed, `cache` keeps keys and values of earlier positions. The rows of `qkv.weight` are queries, keys, values, as in
 `nn.MultiheadAttention.in_proj_weight`.
 """
 
@@ -21,6 +21,31 @@ from torch.nn import functional as F
 Norm = Literal["layer", "rms"]
 TurnHeads = Callable[[Tensor], Tensor]
 """Heads [B, H, T, d] -> the same, rotated by their positions."""
+
+
+class Cache:
+    """Keys and values of the positions so far, for one layer: each call adds the new ones and gives back all.
+
+    Room for `length` positions is taken at the first call, so that a step copies only what is new.
+    """
+
+    def __init__(self, length: int) -> None:
+        self.length, self.count = length, 0
+        self.kept: tuple[Tensor, Tensor] | None = None
+
+    def __call__(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """k, v [B, H, t, d] of new positions -> those of all positions so far."""
+        if self.kept is None:
+            shape = (*k.shape[:2], self.length, k.shape[3])
+            self.kept = k.new_empty(shape), v.new_empty(shape)
+        end = self.count + k.shape[2]
+        if end > self.length:
+            raise ValueError(f"{end} positions in a cache for {self.length}: make it longer")
+        for kept, new in zip(self.kept, (k, v), strict=True):
+            kept[:, :, self.count : end] = new
+        self.count = end
+        keys, values = self.kept
+        return keys[:, :, :end], values[:, :, :end]
 
 
 def norm(kind: Norm, width: int, eps: float, affine: bool = True) -> nn.Module:
@@ -54,11 +79,21 @@ class _Heads(nn.Module):
             self.q_norm = norm(qk_norm, width // heads, eps, qk_affine)
             self.k_norm = norm(qk_norm, width // heads, eps, qk_affine)
 
-    def _attend(self, q: Tensor, k: Tensor, v: Tensor, turn: TurnHeads | None, mask: Tensor | None) -> Tensor:
+    def _attend(
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        turn: TurnHeads | None,
+        mask: Tensor | None,
+        cache: Cache | None = None,
+    ) -> Tensor:
         q, k, v = (rearrange(x, "b t (h d) -> b h t d", h=self.heads) for x in (q, k, v))
         q, k = self.q_norm(q), self.k_norm(k)
         if turn is not None:
             q, k = turn(q), turn(k)
+        if cache is not None:
+            k, v = cache(k, v)
         seen = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         out: Tensor = self.out(rearrange(seen, "b h t d -> b t (h d)"))
         return out
@@ -98,6 +133,7 @@ class Attention(_Heads):
         place: Tensor | None = None,
         turn: TurnHeads | None = None,
         mask: Tensor | None = None,
+        cache: Cache | None = None,
     ) -> Tensor:
         """x [B, T, W] -> [B, T, W]; place [T, W] or [B, T, W]; mask [T, T] or [B, 1, T, T], True where allowed."""
         if place is None:
@@ -107,7 +143,7 @@ class Attention(_Heads):
             weight, bias = self.qkv.weight, self.qkv.bias
             q, k = F.linear(x + place, weight[:edge], bias[:edge] if self.bias else None).chunk(2, dim=-1)
             v = F.linear(x, weight[edge:], bias[edge:] if self.bias else None)
-        return self._attend(q, k, v, turn, mask)
+        return self._attend(q, k, v, turn, mask, cache)
 
 
 class CrossAttention(_Heads):

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .attention import Attention, CrossAttention, Norm, TurnHeads, norm
+from .attention import Attention, Cache, CrossAttention, Norm, TurnHeads, norm
 
 TOKEN_STD = 0.5
 
@@ -109,6 +109,7 @@ class Block(nn.Module):
         norm_kind, eps, affine: the norms before (or after) each part.
         after: norm after the sum, as BERT has it, instead of before the part.
         bias: of all linear layers.
+        qkv_bias: of queries, keys and values, if other than `bias`.
         qk_norm, qk_affine: see `Attention`.
         cross: whether there is a memory to attend to.
         memory_width: its width, if not W.
@@ -126,21 +127,26 @@ class Block(nn.Module):
         affine: bool = True,
         after: bool = False,
         bias: bool = True,
+        qkv_bias: bool | None = None,
         qk_norm: Norm | None = None,
         qk_affine: bool = True,
         cross: bool = False,
         memory_width: int | None = None,
     ) -> None:
         super().__init__()
-        heading: dict[str, Any] = {"qk_norm": qk_norm, "qk_affine": qk_affine, "eps": eps}
+        heading: dict[str, Any] = {
+            "bias": bias if qkv_bias is None else qkv_bias,
+            "out_bias": bias,
+            "qk_norm": qk_norm,
+            "qk_affine": qk_affine,
+            "eps": eps,
+        }
         self.after = after
         self.norm_1 = norm(norm_kind, width, eps, affine)
-        self.attn = Attention(width, heads, bias=bias, out_bias=bias, **heading)
+        self.attn = Attention(width, heads, **heading)
         if cross:
             self.norm_cross = norm(norm_kind, width, eps, affine)
-            self.cross = CrossAttention(
-                width, heads, memory_width=memory_width, bias=bias, out_bias=bias, **heading
-            )
+            self.cross = CrossAttention(width, heads, memory_width=memory_width, **heading)
         self.norm_2 = norm(norm_kind, width, eps, affine)
         self.mlp = Mlp(width, hidden or 4 * width, mlp, bias=bias)
 
@@ -154,24 +160,25 @@ class Block(nn.Module):
         memory: Tensor | None = None,
         memory_place: Tensor | None = None,
         modulation: Modulated | None = None,
+        cache: Cache | None = None,
     ) -> Tensor:
         """x [B, T, W] -> [B, T, W]; see `Attention` and `CrossAttention` for the options."""
         out: Tensor
         if self.after:
-            x = self.norm_1(x + self.attn(x, place=place, turn=turn, mask=mask))
+            x = self.norm_1(x + self.attn(x, place=place, turn=turn, mask=mask, cache=cache))
             if memory is not None:
                 x = self.norm_cross(x + self.cross(x, memory, place=place, memory_place=memory_place))
             out = self.norm_2(x + self.mlp(x))
             return out
         if modulation is None:
-            x = x + self.attn(self.norm_1(x), place=place, turn=turn, mask=mask)
+            x = x + self.attn(self.norm_1(x), place=place, turn=turn, mask=mask, cache=cache)
             if memory is not None:
                 x = x + self.cross(self.norm_cross(x), memory, place=place, memory_place=memory_place)
             out = x + self.mlp(self.norm_2(x))
             return out
         m = modulation
         inner = self.norm_1(x) * (1 + m.scale_attn) + m.shift_attn
-        x = x + m.gate_attn * self.attn(inner, place=place, turn=turn, mask=mask)
+        x = x + m.gate_attn * self.attn(inner, place=place, turn=turn, mask=mask, cache=cache)
         out = x + m.gate_mlp * self.mlp(self.norm_2(x) * (1 + m.scale_mlp) + m.shift_mlp)
         return out
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from modalities.common.attention import Attention, CrossAttention
+from modalities.common.attention import Attention, Cache, CrossAttention
 from modalities.common.keys import Drop, Fuse, KeyMap, Rename, Split, Squeeze
 
 
@@ -101,3 +101,16 @@ def test_torchs_own_attention_loads_and_agrees():
         cross(x, memory, place=place, memory_place=torch.ones(7, 16)),
         theirs(x + place, memory + 1, memory)[0],
     )
+
+
+def test_a_cached_attention_equals_the_causal_one():
+    torch.manual_seed(0)
+    attention = Attention(16, 4)
+    x = torch.randn(2, 6, 16)
+    whole = attention(x, mask=torch.ones(6, 6, dtype=torch.bool).tril())
+    cache = Cache(6)
+    pieces = [attention(x[:, :2], mask=torch.ones(2, 2, dtype=torch.bool).tril(), cache=cache)]
+    pieces += [attention(x[:, i : i + 1], cache=cache) for i in range(2, 6)]
+    torch.testing.assert_close(torch.cat(pieces, dim=1), whole)
+    with pytest.raises(ValueError, match="7 positions in a cache for 6"):
+        attention(x[:, :1], cache=cache)
