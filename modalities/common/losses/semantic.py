@@ -1,0 +1,124 @@
+"""Semantic regularisation: features inside the decoder follow those of a frozen image encoder.
+
+GigaTok (Xiong et al., arXiv:2504.08736): minus the mean cosine between projected decoder features [B, N, C]
+and the patch features [B, N, C] of DINOv2. The target comes from a file that was computed before, or from an
+encoder in a local folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+def semantic_loss(projected: Tensor, wanted: Tensor) -> Tensor:
+    """Minus the mean cosine, in [-1, 1], of features [B, N, C]; no gradient goes to `wanted`.
+
+    Raises:
+        ValueError: features of different shapes.
+    """
+    if projected.shape != wanted.shape:
+        raise ValueError(
+            f"features {list(projected.shape)} against {list(wanted.shape)}: project to the encoder's width, "
+            "with as many queries as the encoder has patches"
+        )
+    return -F.cosine_similarity(projected.float(), wanted.detach().float(), dim=-1).mean()
+
+
+class StoredFeatures:
+    """Features that were computed before: a safetensors file with one tensor [N, C] for each item's key.
+
+    Raises:
+        ValueError: not a whole safetensors file.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise FileNotFoundError(f"{path}: no such file of features")
+        try:
+            with safe_open(self.path, framework="pt") as file:
+                self.keys = frozenset(file.keys())
+        except SafetensorError as error:
+            raise ValueError(f"{path} is not a whole safetensors file ({error}): make it again") from error
+
+    def __call__(self, keys: Sequence[str]) -> Tensor:
+        """Features float32 [B, N, C] of the items with these keys.
+
+        Raises:
+            KeyError: an item without features.
+        """
+        absent = [key for key in keys if key not in self.keys]
+        if absent:
+            raise KeyError(
+                f"{self.path} holds no features of {absent[0]!r} ({len(absent)} of {len(keys)} items): "
+                "compute them for every picture of the training data"
+            )
+        with safe_open(self.path, framework="pt") as file:  # opened anew: handles do not survive a fork
+            return torch.stack([file.get_tensor(key).float() for key in keys])
+
+
+class EncoderFeatures(nn.Module):
+    """Patch features of an image encoder (DINOv2, CLIP) in a local Hugging Face folder; frozen.
+
+    Args:
+        folder: holds config.json and the weights; nothing is downloaded.
+        size: side that pictures are resized to; N = (size / the encoder's patch) ** 2.
+
+    Raises:
+        ModuleNotFoundError: transformers is not installed.
+        FileNotFoundError: no such folder.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, folder: str | Path, size: int = 224) -> None:
+        super().__init__()
+        self.encoder, (mean, std) = _open_encoder(Path(folder))
+        self.size = size
+        self.register_buffer("mean", torch.tensor(mean)[:, None, None], persistent=False)
+        self.register_buffer("std", torch.tensor(std)[:, None, None], persistent=False)
+        self.eval().requires_grad_(False)
+
+    @torch.no_grad()
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Pictures [B, 3, H, W] in [0, 1] -> features of the patches, row by row, [B, N, C]."""
+        side = (self.size, self.size)
+        pictures = F.interpolate(pictures, size=side, mode="bicubic", antialias=True)
+        found: Tensor = self.encoder(pixel_values=(pictures - self.mean) / self.std).last_hidden_state
+        patches = (self.size // int(self.encoder.config.patch_size)) ** 2
+        return found[:, -patches:]  # the class token and registers come first
+
+    def train(self, mode: bool = True) -> EncoderFeatures:
+        """Stays in evaluation mode, whatever the module around it does."""
+        return super().train(False)
+
+
+def _open_encoder(folder: Path) -> tuple[Any, tuple[Sequence[float], Sequence[float]]]:
+    """The vision part of a Hugging Face folder, and the mean and spread that it normalises with."""
+    if not (folder / "config.json").is_file():
+        raise FileNotFoundError(f"{folder} holds no config.json: give the folder of an image encoder")
+    try:
+        from transformers import AutoImageProcessor, AutoModel
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"the encoder in {folder} needs the package transformers: pip install transformers, or give "
+            "features that were computed before",
+            name="transformers",
+        ) from error
+    model = AutoModel.from_pretrained(folder, local_files_only=True)
+    model = getattr(model, "vision_model", model)  # CLIP has a text half too
+    normalise: tuple[Sequence[float], Sequence[float]] = IMAGENET
+    if (folder / "preprocessor_config.json").is_file():
+        processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True)
+        normalise = (processor.image_mean, processor.image_std)
+    return model, normalise
