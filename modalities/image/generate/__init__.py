@@ -1,0 +1,1 @@
+"""Generators of image codes that are not the shared language model: masked, autoregressive, binary."""
