@@ -194,11 +194,13 @@ class MaskGIT(nn.Module):
         return ids
 
     def _guided(self, ids: Tensor, classes: Tensor, scale: float) -> Tensor:
+        logits: Tensor
         if scale == 1.0:
-            return self(ids, classes)
+            logits = self(ids, classes)
+            return logits
         both = self(torch.cat([ids, ids]), torch.cat([classes, torch.full_like(classes, -1)]))
         with_class, without = both.chunk(2)
-        logits: Tensor = guidance.guided(with_class, without, scale)
+        logits = guidance.guided(with_class, without, scale)
         return logits
 
     @staticmethod
