@@ -12,7 +12,7 @@ picture's patches added to its mask tokens.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from einops import rearrange
@@ -60,17 +60,14 @@ class TiTokNet(nn.Module):
         if config.size % config.patch:
             raise ValueError(f"patch {config.patch} does not divide the picture side {config.size}")
         self.config = config
-        self.quantizer: Quantizer = build_quantizer(
-            config.quantizer,
-            levels=config.levels,
-            size=config.codes,
-            dim=config.dim,
-            books=config.tokens if config.own_codebooks else 1,
-            l2=config.l2,
-            decay=config.decay,
-            rate=config.rate,
-            bits=config.bits,
-        )
+        books = config.tokens if config.own_codebooks else 1
+        options: dict[str, dict[str, Any]] = {
+            "vq": {"size": config.codes, "dim": config.dim, "books": books, "l2": config.l2}
+            | {"decay": config.decay, "rate": config.rate},
+            "fsq": {"levels": config.levels},
+            "binary": {"bits": config.bits},
+        }
+        self.quantizer: Quantizer = build_quantizer(config.quantizer, **options[config.quantizer])
         width, dim, grid = config.width, self.quantizer.dim, (config.size // config.patch) ** 2
         pixels = 3 * config.patch**2
         self.patch_embed = nn.Linear(pixels, width)

@@ -11,26 +11,43 @@ from torch import Tensor, nn
 
 
 class Quantized(NamedTuple):
-    """Quantised latents [B, K, D] with straight-through gradient, codes [B, K] or [B, K, P], and a loss."""
+    """What a quantizer makes of latents.
+
+    z_q: [B, K, D], with the gradient that the quantizer lets through; ids: int64 [B, K] or [B, K, P], None
+    where latents stay continuous; losses: by name, weighted, each a scalar.
+    """
 
     z_q: Tensor
-    ids: Tensor
-    loss: Tensor
+    ids: Tensor | None
+    losses: dict[str, Tensor]
+
+    @property
+    def loss(self) -> Tensor:
+        """The sum of the losses; zero if there are none."""
+        total = self.z_q.new_zeros((), dtype=torch.float32)
+        for value in self.losses.values():
+            total = total + value
+        return total
 
 
 class Quantizer(nn.Module, ABC):
-    """Base of all quantizers; see the module's first lines for the signature."""
+    """Base of all quantizers; see the package's first lines for the signature."""
 
     dim: int
-    """Channels of a latent, the D of z [B, K, D]."""
+    """Channels of a latent, the D of z_q [B, K, D]."""
     size: int
-    """How many codes there are; with parts their sum."""
+    """How many codes there are; with parts their sum; 0 where latents stay continuous."""
     parts: tuple[int, ...] = ()
     """Codes per position when there are several: ids[..., j] < parts[j]."""
 
+    @property
+    def inputs(self) -> int:
+        """Channels of what `forward` takes, where it is more than `dim`."""
+        return self.dim
+
     @abstractmethod
     def forward(self, z: Tensor) -> Quantized:
-        """Quantise z [B, K, D]."""
+        """Quantise z [B, K, inputs]."""
 
     @abstractmethod
     def lookup(self, ids: Tensor) -> Tensor:
@@ -38,12 +55,21 @@ class Quantizer(nn.Module, ABC):
 
     @abstractmethod
     def margin(self, z: Tensor) -> Tensor:
-        """How far each position of z [B, K, D] is from having another code: [B, K], at least 0."""
+        """How far each position of z is from having another code: [B, K], at least 0."""
 
     def encode(self, z: Tensor) -> Tensor:
-        """The codes of z [B, K, D], without gradient: [B, K] or [B, K, P]."""
+        """The codes of z, without gradient: [B, K] or [B, K, P].
+
+        Raises:
+            TypeError: the latents stay continuous.
+        """
         with torch.no_grad():
-            return self.forward(z).ids
+            ids = self.forward(z).ids
+        if ids is None:
+            raise TypeError(
+                f"{type(self).__name__} latents are continuous and have no codes: use the latents"
+            )
+        return ids
 
     def inverse(self, ids: Tensor) -> Tensor:
         """Some latents [B, K, D] that have these codes."""
@@ -52,4 +78,4 @@ class Quantizer(nn.Module, ABC):
     @property
     def bits(self) -> float:
         """Bits that one position can carry."""
-        return sum(math.log2(part) for part in self.parts or (self.size,))
+        return sum(math.log2(part) for part in self.parts or (self.size,) if part)

@@ -1,27 +1,36 @@
-"""Vector quantization: van den Oord et al., arXiv:1711.00937, with an EMA codebook, a start from data,
-dead codes revived from the batch (Dhariwal et al., arXiv:2005.00341, section 3.2), and on request an
-entropy constraint (Chou, Lookabaugh and Gray, Entropy-constrained vector quantization, 1989).
+"""Vector quantization: van den Oord et al., arXiv:1711.00937.
+
+The codebook follows the latents by running averages (EMA), with a start from data and dead codes revived from
+the batch (Dhariwal et al., arXiv:2005.00341, section 3.2), or is learnt by gradient, as TiTok and GigaTok do.
+Options: the unit sphere (Yu et al., arXiv:2110.04627), the rotation trick, CVQ, an entropy loss over soft
+assignments (as in Yu et al., arXiv:2310.05737), an entropy constraint on the codes (Chou, Lookabaugh and Gray,
+Entropy-constrained vector quantization, 1989), one codebook for each position (product code).
 """
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .base import Quantized, Quantizer
+from .gradient import rotated, straight
+from .restart import restart
 
 MIN_SHARE = 0.05
 """Of a fair share: no code is priced as if it were rarer than this."""
 
 
 class VQ(Quantizer):
-    """Vector quantization with an EMA codebook, one for all positions or one for each.
+    """Vector quantization, with one codebook for all positions or one for each.
 
-    The codebook is a buffer moved by running averages rather than a trained parameter: a partitioned
-    optimizer (ZeRO) writes parameters back after each step and would undo the start from data and revivals.
-    In a distributed run every rank applies the same update.
+    learn="ema": the codebook is a buffer moved by running averages rather than a trained parameter: a
+    partitioned optimizer (ZeRO) writes parameters back after each step and would undo the start from data and
+    revivals. In a distributed run every rank applies the same update. learn="gradient": a parameter, pulled to
+    its latents by a loss; with cvq=True it is also moved in place, which ZeRO stages over 0 would undo.
 
     Args:
         size: codes.
@@ -29,20 +38,27 @@ class VQ(Quantizer):
         books: 1, or the number of positions K: each position then has its own `size` codes (a product
             code, Jegou et al. 2011), and a shorter z uses the first ones.
         l2: compare on the unit sphere: latents and codes are normalised, and so is `z_q`.
+        learn: how the codebook is learnt.
         commitment: weight of the pull of latents to their codes.
+        pull: "gradient": weight of the pull of codes to their latents.
+        rotation: pass gradients by the rotation trick instead of straight through.
+        entropy: weight of the entropy loss: each latent sure of its code, all codes in even use; 0 = off.
+        softness: temperature of the soft assignments in that loss.
         decay: of the running averages.
         rate: price of a nat in squared distance: a latent takes the code with the least distance + rate *
             (-log of the code's share). Codes then carry less information for nearly the same error, which
             leaves less for a language model to predict. With a price `inverse` need not hold: a rare code
             can lose its own centre to a frequent neighbour.
-        revive_below: codes used less than this share of a fair 1/size are moved onto latents of the batch;
-            0 never revives.
+        revive_below: "ema": codes used less than this share of a fair 1/size are moved onto latents of the
+            batch; 0 never revives.
+        cvq: move little-used codes to the nearest latents, see `restart`; one codebook alone.
     """
 
-    codebook: Tensor  # [books, size, D]
+    codebook: Tensor  # [size, D], or [books, size, D]
     count: Tensor  # [books, size], running average of uses per batch
     total: Tensor  # [books, size, D], running average of the sum of latents per batch
     price: Tensor  # [books, size], rate * nats of each code
+    share: Tensor  # [size], running average of each code's share (cvq)
     ready: Tensor
 
     def __init__(
@@ -52,51 +68,102 @@ class VQ(Quantizer):
         *,
         books: int = 1,
         l2: bool = False,
+        learn: Literal["ema", "gradient"] = "ema",
         commitment: float = 0.25,
+        pull: float = 1.0,
+        rotation: bool = False,
+        entropy: float = 0.0,
+        softness: float = 0.01,
         decay: float = 0.99,
         rate: float = 0.0,
         revive_below: float = 0.02,
+        cvq: bool = False,
     ) -> None:
         super().__init__()
         if size < 2 or dim < 1 or books < 1:
             raise ValueError(
                 f"VQ of {books} x {size} codes in {dim} channels: need at least 1 x 2 codes and 1"
             )
-        self.size, self.dim, self.books, self.l2 = size, dim, books, l2
-        self.commitment, self.decay, self.rate, self.revive_below = commitment, decay, rate, revive_below
-        self.register_buffer("codebook", self._normal(torch.randn(books, size, dim)))
-        self.register_buffer("count", torch.ones(books, size), persistent=False)
-        self.register_buffer("total", self.codebook.clone(), persistent=False)
-        self.register_buffer("price", torch.zeros(books, size), persistent=rate > 0)
-        self.register_buffer("ready", torch.zeros((), dtype=torch.bool))
+        if cvq and (books > 1 or learn == "ema"):
+            raise ValueError(
+                "cvq moves one codebook that is learnt by gradient: books = 1, learn = 'gradient'"
+            )
+        if rate and learn == "gradient":
+            raise ValueError(f"rate {rate} prices codes by their running averages: learn = 'ema'")
+        self.size, self.dim, self.books, self.l2, self.learn = size, dim, books, l2, learn
+        self.commitment, self.pull, self.rotation = commitment, pull, rotation
+        self.entropy, self.softness, self.cvq = entropy, softness, cvq
+        self.decay, self.rate, self.revive_below = decay, rate, revive_below
+        shape = (size, dim) if books == 1 else (books, size, dim)
+        if learn == "ema":
+            self.register_buffer("codebook", self._normal(torch.randn(shape)))
+        else:
+            self.codebook = nn.Parameter(torch.empty(shape).uniform_(-1 / size, 1 / size))
+        ema = learn == "ema"
+        self.register_buffer("count", torch.ones(books, size) if ema else None, persistent=False)
+        self.register_buffer("total", self._table.clone() if ema else None, persistent=False)
+        self.register_buffer("price", torch.zeros(books, size) if ema else None, persistent=rate > 0)
+        self.register_buffer("ready", torch.zeros((), dtype=torch.bool), persistent=ema)
+        self.register_buffer("share", torch.zeros(size) if cvq else None, persistent=cvq)
+
+    @property
+    def _table(self) -> Tensor:
+        """The codebooks [books, size, D], as they are stored."""
+        return self.codebook.view(self.books, self.size, self.dim)
 
     def _normal(self, x: Tensor) -> Tensor:
         return F.normalize(x, dim=-1) if self.l2 else x
 
     def _books(self, count: int) -> Tensor:
-        """The codebooks of `count` positions: [1, size, D] or [count, size, D]."""
+        """The codes of `count` positions: [1, size, D] or [count, size, D], on the sphere where that is asked."""
         if self.books > 1 and count > self.books:
             raise ValueError(f"{count} positions, but this VQ has codebooks for {self.books}")
-        return self.codebook if self.books == 1 else self.codebook[:count]
+        table = self._table if self.books == 1 else self._table[:count]
+        return self._normal(table.float()) if self.learn == "gradient" else table  # averages are kept normal
 
-    def _cost(self, latents: Tensor) -> Tensor:
+    def _cost(self, latents: Tensor, books: Tensor) -> Tensor:
         """What each code costs, [B, K, size], up to a constant of each position; latents [B, K, D]."""
-        books = self._books(latents.shape[1])
-        price = self.price[: len(books)]
         dots = latents @ books[0].t() if self.books == 1 else torch.einsum("bkd,knd->bkn", latents, books)
-        return books.square().sum(-1) - 2 * dots + price
+        cost = books.square().sum(-1) - 2 * dots
+        return cost + self.price[: len(books)] if self.learn == "ema" else cost
 
     def forward(self, z: Tensor) -> Quantized:
-        """Quantise z [B, K, D]; ids [B, K]. In training mode this also moves the codebook."""
-        latents = self._normal(z.float())
-        if self.training and not bool(self.ready):
-            self.start(latents.detach())
-        ids = self._cost(latents.detach()).argmin(-1)
-        codes = self.lookup(ids)
-        if self.training:
-            self._update(latents.detach(), ids)
-        loss = self.commitment * F.mse_loss(latents, codes)
-        return Quantized((latents + (codes - latents).detach()).to(z.dtype), ids, loss)
+        """Quantise z [B, K, D]; ids [B, K]. In training mode this also moves an averaged codebook."""
+        with torch.autocast(z.device.type, enabled=False):
+            latents = self._normal(z.float())
+            if self.training and self.learn == "ema" and not bool(self.ready):
+                self.start(latents.detach())
+            books = self._books(z.shape[1])
+            ids = self._cost(latents.detach(), books.detach()).argmin(-1)
+            codes = books[self._book_of(ids), ids]
+            losses = self._losses(latents, codes, books)
+            if self.training and self.learn == "ema":
+                codes = codes.clone()  # before the codebook moves
+                self._update(latents.detach(), ids)
+            if self.training and self.cvq:
+                restart(
+                    self.codebook.data, self.share, z.detach().float().reshape(-1, self.dim), ids.reshape(-1)
+                )
+            passed = rotated if self.rotation and self.training else straight
+            return Quantized(passed(latents, codes.detach()).to(z.dtype), ids, losses)
+
+    def _losses(self, latents: Tensor, codes: Tensor, books: Tensor) -> dict[str, Tensor]:
+        found = {"commitment": self.commitment * F.mse_loss(latents, codes.detach())}
+        if self.learn == "gradient":
+            found["codebook"] = self.pull * F.mse_loss(codes, latents.detach())
+        if self.entropy:
+            found["entropy"] = self.entropy * self._entropy(latents, books)
+        return found
+
+    def _entropy(self, latents: Tensor, books: Tensor) -> Tensor:
+        """Mean entropy of the soft assignments less the entropy of their mean (per codebook)."""
+        logits = -self._cost(latents, books) / self.softness  # [B, K, size]
+        logs = logits.log_softmax(-1)
+        share = logs.exp()
+        sure = -(share * logs).sum(-1).mean()
+        mean = share.mean((0, 1), keepdim=True) if self.books == 1 else share.mean(0, keepdim=True)
+        even = -(mean * (mean + 1e-5).log()).sum(-1).mean()
+        return sure - even
 
     def lookup(self, ids: Tensor) -> Tensor:
         """The latents [B, K, D] of codes [B, K]."""
@@ -110,7 +177,7 @@ class VQ(Quantizer):
 
     def margin(self, z: Tensor) -> Tensor:
         """Distance [B, K] from each latent to the plane between its nearest code and the second-nearest."""
-        near = self._cost(self._normal(z.float())).topk(2, dim=-1, largest=False)
+        near = self._cost(self._normal(z.float()), self._books(z.shape[1])).topk(2, dim=-1, largest=False)
         first, second = (self.lookup(ids) for ids in near.indices.unbind(-1))
         gap = near.values[..., 1] - near.values[..., 0]
         apart = (first - second).square().sum(-1).sqrt()
@@ -121,18 +188,20 @@ class VQ(Quantizer):
         """Put the codes onto latents z [B, K, D], then improve them by `rounds` rounds of k-means."""
         latents = self._normal(z.float())
         book = torch.arange(self.books, device=z.device).repeat_interleave(self.size)
-        self.codebook.copy_(self._draw(latents, book).view_as(self.codebook))
-        count = torch.ones_like(self.count)
+        table = self._table.data  # shares memory with the codebook
+        table.copy_(self._draw(latents, book).view_as(table))
+        count = table.new_ones(self.books, self.size)
         for _ in range(rounds):
-            count, total = self._sums(latents, self._cost(latents).argmin(-1))
+            count, total = self._sums(latents, self._cost(latents, self._books(z.shape[1])).argmin(-1))
             mean = self._normal(total / count.clamp(min=1).unsqueeze(-1))
             dead = count == 0
-            self.codebook.copy_(torch.where(dead.unsqueeze(-1), self.codebook, mean))
-            self.codebook[dead] = self._draw(latents, dead.nonzero()[:, 0])
+            table.copy_(torch.where(dead.unsqueeze(-1), table, mean))
+            table[dead] = self._draw(latents, dead.nonzero()[:, 0])
             self._set_price(count)
-        self.count.copy_(count.clamp(min=1) / count.mean(-1, keepdim=True))
-        self.total.copy_(self.codebook * self.count.unsqueeze(-1))
         self.ready.fill_(True)
+        if self.learn == "ema":
+            self.count.copy_(count.clamp(min=1) / count.mean(-1, keepdim=True))
+            self.total.copy_(table * self.count.unsqueeze(-1))
 
     def _draw(self, latents: Tensor, book: Tensor) -> Tensor:
         """One latent of the batch for each entry of book [n], with a little noise: [n, D].
@@ -151,13 +220,13 @@ class VQ(Quantizer):
     def _sums(self, latents: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
         """How often each code is used, [books, size], and the sum of its latents, over all ranks."""
         flat = (self._book_of(ids) * self.size + ids).reshape(-1)
-        count = torch.bincount(flat, minlength=self.count.numel()).to(latents.dtype)
-        total = torch.zeros_like(self.codebook).view(-1, self.dim)
+        count = torch.bincount(flat, minlength=self.books * self.size).to(latents.dtype)
+        total = latents.new_zeros(self.books * self.size, self.dim)
         total.index_add_(0, flat, latents.reshape(-1, self.dim))
         if dist.is_initialized() and dist.get_world_size() > 1:
             dist.all_reduce(count)
             dist.all_reduce(total)
-        return count.view_as(self.count), total.view_as(self.codebook)
+        return count.view(self.books, self.size), total.view(self.books, self.size, self.dim)
 
     def _set_price(self, count: Tensor) -> None:
         """The price of each code from how often it is used, count [books, size]; a rare code keeps a chance."""
@@ -170,12 +239,13 @@ class VQ(Quantizer):
         count, total = self._sums(latents, ids)
         self.count.lerp_(count, 1 - self.decay)
         self.total.lerp_(total, 1 - self.decay)
+        table = self._table
         mean = self._normal(self.total / self.count.clamp(min=1e-6).unsqueeze(-1))
-        self.codebook.copy_(torch.where(self.count.unsqueeze(-1) > 1e-6, mean, self.codebook))
+        table.copy_(torch.where(self.count.unsqueeze(-1) > 1e-6, mean, table))
         fair = self.count.sum(-1, keepdim=True) / self.size
         dead = self.count < self.revive_below * fair
         if self.revive_below > 0 and bool(dead.any()):
             book = dead.nonzero()[:, 0]
             fresh, share = self._draw(latents, book), fair[book]
-            self.codebook[dead], self.total[dead], self.count[dead] = fresh, fresh * share, share.squeeze(-1)
+            table[dead], self.total[dead], self.count[dead] = fresh, fresh * share, share.squeeze(-1)
         self._set_price(self.count)

@@ -1,0 +1,58 @@
+"""KL: no codes at all, but a Gaussian posterior whose mean is the latent (Kingma and Welling, arXiv:1312.6114)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .base import Quantized, Quantizer
+
+CLAMP = (-30.0, 20.0)
+
+
+class KL(Quantizer):
+    """z [B, K, 2 D] holds means and log-variances; z_q [B, K, D] is a sample in training, else the mean.
+
+    Args:
+        dim: D.
+        weight: of the divergence from the standard normal, summed over K and D and averaged over the batch
+            (TiTok's VAEs: 1e-6).
+        sample: draw in evaluation mode, too.
+    """
+
+    def __init__(self, dim: int, *, weight: float = 1e-6, sample: bool = False) -> None:
+        super().__init__()
+        if dim < 1:
+            raise ValueError(f"KL of {dim} channels: need at least 1")
+        self.dim, self.size, self.weight, self.sample = dim, 0, weight, sample
+
+    @property
+    def inputs(self) -> int:
+        """2 D: mean and log-variance."""
+        return 2 * self.dim
+
+    def forward(self, z: Tensor) -> Quantized:
+        """Sample or take the mean of z [B, K, 2 D]; there are no ids."""
+        mean, log = self.posterior(z)
+        z_q = mean
+        if self.training or self.sample:
+            z_q = mean + (0.5 * log).exp() * torch.randn_like(mean)
+        each = 0.5 * (mean.square() + log.exp() - 1 - log).flatten(1).sum(1)  # [B]
+        return Quantized(z_q.to(z.dtype), None, {"kl": self.weight * each.mean()})
+
+    def posterior(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and clamped log-variance, each [B, K, D]."""
+        mean, log = z.float().chunk(2, dim=-1)
+        return mean, log.clamp(*CLAMP)
+
+    def lookup(self, ids: Tensor) -> Tensor:
+        """Not to be had.
+
+        Raises:
+            TypeError: always.
+        """
+        raise TypeError("KL latents are continuous and have no codes: decode the latents themselves")
+
+    def margin(self, z: Tensor) -> Tensor:
+        """Infinite: there is no other code to be near to."""
+        return z.new_full(z.shape[:2], torch.inf)
