@@ -23,7 +23,8 @@ def restart(codebook: Tensor, share: Tensor, latents: Tensor, ids: Tensor, decay
         dist.all_reduce(total)
     share.mul_(decay).add_(used / total, alpha=1 - decay)
     alpha = torch.exp(-10 * size * share / (1 - decay) - 1e-3).unsqueeze(-1)
-    codebook.mul_(1 - alpha).add_(alpha * _closest(codebook, latents))
+    nearest = _closest(codebook, latents)  # before the codebook moves
+    codebook.lerp_(nearest, alpha)
 
 
 def _closest(codebook: Tensor, latents: Tensor) -> Tensor:

@@ -1,0 +1,234 @@
+"""The forms of quantizers that papers differ in, each against its formula."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.distributions import Normal, kl_divergence
+from torch.nn import functional as F
+
+from modalities.common.quantize import FSQ, KL, VQ, Binary
+from modalities.common.quantize.gradient import rotated, straight
+from modalities.common.quantize.restart import restart
+
+
+def latents(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+# -------------------------------------------------------------------- gradients
+
+
+def test_both_ways_give_the_codes_and_the_gradient_of_their_formula():
+    z, z_q, pull = latents(5, 8).requires_grad_(), latents(5, 8, seed=1), latents(5, 8, seed=2)
+    torch.testing.assert_close(straight(z, z_q), z_q)
+    (grad,) = torch.autograd.grad((straight(z, z_q) * pull).sum(), z)
+    assert grad.equal(pull)
+    torch.testing.assert_close(rotated(z, z_q), z_q, atol=1e-5, rtol=1e-5)
+    (grad,) = torch.autograd.grad((rotated(z, z_q) * pull).sum(), z)
+    for row, start, end, wanted in zip(grad, z.detach(), z_q, pull, strict=True):
+        a, b = start / start.norm(), end / end.norm()
+        middle = (a + b) / (a + b).norm()
+        turn = torch.eye(8) - 2 * torch.outer(middle, middle) + 2 * torch.outer(b, a)
+        torch.testing.assert_close(turn @ turn.t(), torch.eye(8), atol=1e-5, rtol=0)  # a rotation
+        torch.testing.assert_close(row, turn.t() @ wanted * end.norm() / start.norm(), atol=1e-5, rtol=1e-4)
+
+
+def test_opposite_vectors_do_not_break_the_rotation():
+    z = torch.tensor([[1.0, 0.0]]).requires_grad_()
+    out = rotated(z, torch.tensor([[-1.0, 0.0]]))
+    out.sum().backward()
+    assert out.isfinite().all()
+    assert z.grad is not None
+    assert z.grad.isfinite().all()
+
+
+# -------------------------------------------------------------------- VQ
+
+
+@pytest.mark.parametrize("l2", [False, True])
+def test_a_learnt_codebook_takes_the_nearest_code_and_both_losses(l2):
+    quantizer = VQ(16, 4, l2=l2, learn="gradient").eval()
+    with torch.no_grad():
+        quantizer.codebook.copy_(latents(16, 4, seed=3))
+    z = latents(3, 5, 4).requires_grad_()
+    a, b = (F.normalize(x, dim=-1) if l2 else x for x in (z, quantizer.codebook))
+    out = quantizer(z)
+    distance = (a.unsqueeze(2) - b).square().sum(-1)
+    assert out.ids is not None
+    assert out.ids.equal(distance.argmin(-1))
+    torch.testing.assert_close(out.losses["commitment"], 0.25 * F.mse_loss(a, b[out.ids].detach()))
+    torch.testing.assert_close(out.losses["codebook"], F.mse_loss(b[out.ids], a.detach()))
+    torch.testing.assert_close(out.z_q, b[out.ids])
+    out.loss.backward()
+    assert z.grad is not None
+    assert quantizer.codebook.grad is not None
+    used = torch.bincount(out.ids.reshape(-1), minlength=16) > 0
+    assert ((quantizer.codebook.grad.abs().sum(-1) > 0) == used).all()
+    assert set(quantizer.state_dict()) == {"codebook"}  # a released codebook loads under one name
+
+
+def test_the_weights_of_the_two_pulls_can_be_exchanged():
+    quantizer = VQ(4, 2, learn="gradient", commitment=1.0, pull=0.25)
+    out = quantizer(latents(2, 3, 2))
+    torch.testing.assert_close(out.losses["codebook"], 0.25 * out.losses["commitment"])
+
+
+def test_the_entropy_loss_is_that_of_the_soft_assignments():
+    quantizer = VQ(6, 3, learn="gradient", entropy=0.5, softness=0.2).eval()
+    with torch.no_grad():
+        quantizer.codebook.copy_(latents(6, 3, seed=1))
+    z = latents(2, 4, 3)
+    share = (-torch.cdist(z.reshape(-1, 3), quantizer.codebook).square() / 0.2).softmax(-1)
+    sure = -(share * share.log()).sum(-1).mean()
+    even = -(share.mean(0) * share.mean(0).log()).sum()
+    assert float(quantizer(z).losses["entropy"].detach()) == pytest.approx(
+        0.5 * float((sure - even).detach()), abs=1e-4
+    )
+
+
+def test_cvq_moves_dead_codes_onto_latents_and_leaves_those_in_use():
+    codebook, share = torch.tensor([[0.0, 0.0], [50.0, 50.0]]), torch.tensor([0.5, 0.0])
+    cloud = torch.tensor([[0.1, 0.0], [3.0, 4.0], [0.0, 0.1]])
+    restart(codebook, share, cloud, torch.zeros(3, dtype=torch.long))
+    assert codebook[0].abs().max() < 1e-6
+    torch.testing.assert_close(codebook[1], torch.tensor([3.0, 4.0]), atol=0.1, rtol=0)
+    assert share.tolist() == pytest.approx([0.505, 0.0])
+
+
+def test_cvq_in_training_brings_a_lost_codebook_back():
+    torch.manual_seed(0)
+    z = latents(64, 4, 2)
+    kept = {}
+    for cvq in (False, True):
+        quantizer = VQ(32, 2, learn="gradient", cvq=cvq)
+        with torch.no_grad():
+            quantizer.codebook.add_(20.0)  # far from all latents: one code takes them all
+        for _ in range(3):
+            quantizer(z)
+        kept[cvq] = len(quantizer.eval()(z).ids.unique())
+    assert kept[False] <= 2
+    assert kept[True] >= 6
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"cvq": True}, {"cvq": True, "books": 4, "learn": "gradient"}, {"rate": 0.1, "learn": "gradient"}],
+)
+def test_options_that_do_not_go_together(options):
+    with pytest.raises(ValueError, match="learn ="):
+        VQ(8, 2, **options)
+
+
+def test_the_rotation_trick_and_half_precision_keep_the_codes():
+    quantizer = VQ(32, 4, l2=True, learn="gradient", rotation=True)
+    z = latents(2, 6, 4).requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        out = quantizer(z)
+    assert out.z_q.dtype == z.dtype
+    torch.testing.assert_close(out.z_q, quantizer.lookup(out.ids), atol=1e-5, rtol=1e-5)
+
+
+# -------------------------------------------------------------------- FSQ
+
+
+def test_published_fsq_has_the_noted_codes():
+    quantizer = FSQ((8, 8, 8, 5, 5, 5), "published")
+    assert quantizer.size == 64000
+    ids = torch.tensor([[0, 63999]])
+    assert quantizer.lookup(ids)[0].tolist() == [[-1.0] * 6, [0.75, 0.75, 0.75, 1, 1, 1]]
+    assert quantizer.encode(torch.zeros(1, 1, 6)).tolist() == [[32036]]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.integers(2, 9), min_size=1, max_size=5), st.integers(0, 999))
+def test_published_fsq_round_trip(levels, seed):
+    quantizer = FSQ(levels, "published")
+    ids = torch.randint(quantizer.size, (3, 4), generator=torch.Generator().manual_seed(seed))
+    assert quantizer.encode(quantizer.inverse(ids)).equal(ids)
+    z = 3 * latents(3, 4, len(levels), seed=seed)
+    out = quantizer(z)
+    torch.testing.assert_close(out.z_q, quantizer.lookup(out.ids), atol=1e-5, rtol=1e-5)
+
+
+def test_fsq_training_options():
+    z = latents(400, 2, 3)
+    some = FSQ((8, 8, 8), "published", unrounded=0.5).train()
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        exact = (some(z).z_q == some.lookup(some.encode(z))).flatten(1).all(1).float().mean()
+        assert 0.4 < float(exact) < 0.6
+        noisy = FSQ((8, 8, 8), "published", corrupt=0.3).train()
+        changed = (noisy(z).ids != noisy.eval().encode(z)).float().mean()
+    assert 0.2 < float(changed) < 0.4
+    with pytest.raises(ValueError, match="every level at least 2"):
+        FSQ((1, 4), "published")
+
+
+# -------------------------------------------------------------------- bits
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 70), st.sampled_from(["sign", "sphere", "bernoulli"]), st.integers(0, 999))
+def test_bits_pack_least_significant_first_and_come_back(bits, form, seed):
+    quantizer = Binary(bits, form).eval()
+    drawn = torch.rand(2, 3, bits, generator=torch.Generator().manual_seed(seed)) < 0.5
+    ids = quantizer.pack(drawn)
+    assert quantizer.unpack(ids).equal(drawn)
+    assert quantizer.encode(quantizer.inverse(ids)).equal(ids)
+    first = (ids[..., 0] if quantizer.parts else ids)[0, 0]
+    assert int(first) == sum(int(b) << j for j, b in enumerate(drawn[0, 0, :8]))
+    assert quantizer.size == sum(quantizer.parts or (2**bits,))
+
+
+def test_values_of_the_three_forms():
+    z = torch.tensor([[[3.0, -1.0, 0.5, -0.1]]])
+    assert Binary(4).eval()(z).z_q.tolist() == [[[1, -1, 1, -1]]]
+    assert Binary(4, "sphere").eval()(z).z_q.tolist() == [[[0.5, -0.5, 0.5, -0.5]]]
+    assert Binary(4, "bernoulli").eval()(z).z_q.tolist() == [[[1, 0, 1, 0]]]
+
+
+def test_bernoulli_bits_are_drawn_by_the_tempered_sigmoid_and_learn_through_the_plain_one():
+    torch.manual_seed(0)
+    quantizer = Binary(2, "bernoulli", confidence=2.0, temperature=0.5).train()
+    z = torch.tensor([0.3, -0.6]).expand(1, 4000, 2).clone().requires_grad_()
+    out = quantizer(z)
+    assert out.z_q.mean((0, 1)).tolist() == pytest.approx(torch.sigmoid(z[0, 0] / 0.5).tolist(), abs=0.03)
+    (grad,) = torch.autograd.grad(out.z_q.sum(), z, retain_graph=True)
+    p = torch.sigmoid(z)
+    torch.testing.assert_close(grad, p * (1 - p))
+    torch.testing.assert_close(out.losses["confidence"], 2 * (p * (1 - p)).mean())
+
+
+def test_the_entropy_of_bits_wants_each_sure_and_all_even():
+    quantizer = Binary(3, "sphere", entropy=1.0, softness=0.1)
+    even = F.normalize(torch.tensor([[[1.0, 1, 1], [-1, -1, -1]]]), dim=-1)
+    same = even.abs()
+    assert float(quantizer(even).losses["entropy"]) == pytest.approx(-math.log(2), abs=0.01)
+    assert float(quantizer(same).losses["entropy"]) == pytest.approx(0, abs=0.01)
+
+
+# -------------------------------------------------------------------- KL
+
+
+def test_kl_is_the_divergence_and_samples_only_in_training():
+    z = latents(3, 5, 8)
+    mean, log = z.chunk(2, dim=-1)
+    quantizer = KL(4, weight=0.5)
+    out = quantizer.eval()(z)
+    assert out.ids is None
+    assert out.z_q.equal(mean)
+    wanted = kl_divergence(Normal(mean, (0.5 * log).exp()), Normal(0.0, 1.0)).sum((1, 2)).mean()
+    torch.testing.assert_close(out.losses["kl"], 0.5 * wanted)
+    assert not quantizer.train()(z).z_q.equal(mean)
+    drawn = torch.stack([quantizer(z).z_q for _ in range(800)])
+    torch.testing.assert_close(drawn.std(0), (0.5 * log).exp(), rtol=0.15, atol=0.02)
+    assert (quantizer.inputs, quantizer.dim, quantizer.size, quantizer.bits) == (8, 4, 0, 0)
+    with pytest.raises(TypeError, match="continuous and have no codes"):
+        quantizer.encode(z)
+    with pytest.raises(TypeError, match="continuous and have no codes"):
+        quantizer.lookup(torch.zeros(1, 1, dtype=torch.long))
