@@ -51,7 +51,8 @@ class _Block(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.layer_scale * self.block(x)
+        change: Tensor = self.block(x)
+        return x + self.layer_scale * change
 
 
 class ConvNeXtLogits(nn.Module):

@@ -48,9 +48,10 @@ class Perceptual(nn.Module):
             )
         if folder is None:
             parts = _substituted(parts)
-        self.measures = nn.ModuleList()
-        for name in parts:
-            self.measures.append(Steerable() if name == Steerable.name else load_backbone(name, Path(folder)))
+        self.measures = nn.ModuleList(
+            Steerable() if folder is None or name == Steerable.name else load_backbone(name, Path(folder))
+            for name in parts
+        )
         total = sum(parts.values())
         self.weights = [weight / total for weight in parts.values()]
         self.name = "+".join(self._labels())

@@ -7,6 +7,7 @@ encoder in a local folder.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -108,7 +109,7 @@ def _open_encoder(folder: Path) -> tuple[Any, tuple[Sequence[float], Sequence[fl
     if not (folder / "config.json").is_file():
         raise FileNotFoundError(f"{folder} holds no config.json: give the folder of an image encoder")
     try:
-        from transformers import AutoImageProcessor, AutoModel
+        from transformers import AutoModel
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             f"the encoder in {folder} needs the package transformers: pip install transformers, or give "
@@ -117,8 +118,6 @@ def _open_encoder(folder: Path) -> tuple[Any, tuple[Sequence[float], Sequence[fl
         ) from error
     model = AutoModel.from_pretrained(folder, local_files_only=True)
     model = getattr(model, "vision_model", model)  # CLIP has a text half too
-    normalise: tuple[Sequence[float], Sequence[float]] = IMAGENET
-    if (folder / "preprocessor_config.json").is_file():
-        processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True)
-        normalise = (processor.image_mean, processor.image_std)
-    return model, normalise
+    settings = folder / "preprocessor_config.json"
+    said = json.loads(settings.read_text(encoding="utf-8")) if settings.is_file() else {}
+    return model, (said.get("image_mean", IMAGENET[0]), said.get("image_std", IMAGENET[1]))

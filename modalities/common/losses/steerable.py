@@ -53,7 +53,7 @@ class Steerable(nn.Module):
         self.register_buffer("smooth", torch.outer(binomial, binomial)[None, None], persistent=False)
 
     def forward(self, made: Tensor, wanted: Tensor) -> Tensor:
-        """The mean distance of made and wanted pictures; 0 for equal ones, about 1 for unrelated ones."""
+        """The mean distance of made and wanted pictures; 0 for equal ones, 1 to 2 for unrelated ones."""
         one, coarse_one = self.pyramid(made)
         two, coarse_two = self.pyramid(wanted)
         total = (coarse_one - coarse_two).square().mean()
@@ -64,7 +64,7 @@ class Steerable(nn.Module):
         return total
 
     def statistics(self, pictures: Tensor) -> Tensor:
-        """Figures of each picture, float32 [B, 7 * levels + 12], all of spread about one over photographs.
+        """Figures of each picture, float32 [B, 7 * levels + 12], of spreads 0.2 to 1 over photographs.
 
         For each level the logarithms of the energy of each luma filter and of both chroma channels; then the
         mean colours of the four quarters.

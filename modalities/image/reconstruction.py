@@ -1,0 +1,220 @@
+"""Evaluate a picture tokenizer: pictures through it and back, all measures, figures of speed and of its codes.
+
+Compared is what the tokenizer sees (its own crop and size) with what it gives back, clamped and rounded to
+8 bits as a file would hold it. A system without codes (continuous latents) is decoded from its latents.
+"""
+
+from __future__ import annotations
+
+import tarfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from einops import rearrange
+from PIL import Image
+from torch import Tensor, nn
+
+from unitok.modality import BadItem, Codes
+
+from ..common.usage import Usage
+from .fidelity import FeatureSpace, feature_space, floor, frechet, psnr, ssim
+from .figures import grid
+from .io import read_image, to_image
+from .sources import pictures
+
+CELL = 128  # least side of a picture in the figure, in pixels
+
+
+class Pair(NamedTuple):
+    """One picture as the tokenizer saw it, and what came back."""
+
+    name: str
+    original: Image.Image
+    made: Image.Image
+
+
+class Evaluation(NamedTuple):
+    """The figures, JSON-able, and the first pairs."""
+
+    report: dict[str, Any]
+    pairs: list[Pair]
+
+
+def evaluate(
+    tokenizer: Any,
+    path: Path,
+    perceptual: nn.Module,
+    space: FeatureSpace | None = None,
+    *,
+    batch: int = 16,
+    keep: int = 12,
+    seen: Callable[[int], object] = lambda count: None,
+) -> Evaluation:
+    """Reconstruct pictures and measure.
+
+    Args:
+        tokenizer: an image modality: `encode`, `show`, `decode_tensor`, and `latents` if it has no codes.
+        path: a folder, tar or jsonl file; pictures that cannot be read or encoded are skipped and named.
+        perceptual: a measure with a `name`, of made and wanted pictures [B, 3, H, W] in [0, 1].
+        space: where the Frechet distance is taken; the default of `feature_space` if None.
+        batch: pictures at a time.
+        keep: how many pairs come back for a figure.
+        seen: called with the number of files after each batch.
+
+    Raises:
+        ValueError: no such source, or not one picture could be reconstructed.
+    """
+    space = space or feature_space()
+    run = _Run(tokenizer, perceptual, space, keep)
+    for chunk in _batches(_opened(path, run.skipped), batch):
+        run.add(chunk)
+        seen(run.count + len(run.skipped))
+    if not run.count:
+        why = "; ".join(f"{each['file']}: {each['reason']}" for each in run.skipped[:3])
+        raise ValueError(f"no picture could be reconstructed ({why or 'there is none'}): give other files")
+    return Evaluation(run.report(), run.pairs)
+
+
+def figure(pairs: list[Pair], across: int = 3) -> Image.Image:
+    """Original | reconstruction, `across` pairs in a row."""
+    rows = [
+        [picture for pair in pairs[at : at + across] for picture in (pair.original, pair.made)]
+        for at in range(0, len(pairs), across)
+    ]
+    cell = max(CELL, *(max(pair.original.size) for pair in pairs))
+    return grid(rows, titles=("original", "reconstruction") * min(across, len(pairs)), cell=cell)
+
+
+class _Run:
+    """What adds up over batches."""
+
+    def __init__(self, tokenizer: Any, perceptual: nn.Module, space: FeatureSpace, keep: int) -> None:
+        self.tokenizer, self.perceptual, self.space, self.keep = tokenizer, perceptual, space, keep
+        self.continuous = is_continuous(tokenizer)
+        self.usage = None if self.continuous else _usage(tokenizer)
+        self.pairs: list[Pair] = []
+        self.skipped: list[dict[str, str]] = []
+        self.count, self.bits, self.size = 0, 0.0, [0, 0]
+        self.sums = {"psnr": 0.0, "ssim": 0.0, "perceptual": 0.0}
+        self.features: list[tuple[Tensor, Tensor]] = []
+        self.times: list[tuple[int, float, float]] = []  # pictures, seconds to encode, seconds to decode
+
+    def add(self, chunk: list[tuple[str, Image.Image]]) -> None:
+        """Reconstruct and measure a batch."""
+        coded, chunk = self._encoded(chunk)
+        if not chunk:
+            return
+        start = time.perf_counter()
+        made = self.tokenizer.decode_tensor(coded).cpu()
+        self.times[-1] = (*self.times[-1][:2], time.perf_counter() - start)
+        made = (made.float().clamp(0, 1) * 255).round() / 255
+        shown = [self.tokenizer.show(image) for _, image in chunk]
+        wanted = torch.stack([_pixels(image) for image in shown])
+        self._measure(made, wanted)
+        for (name, _), original, back in zip(chunk, shown, made, strict=True):
+            if len(self.pairs) < self.keep:
+                self.pairs.append(Pair(name, original, to_image(back)))
+
+    def _encoded(self, chunk: list[tuple[str, Image.Image]]) -> tuple[Any, list[tuple[str, Image.Image]]]:
+        """Codes (or latents) of those pictures that the tokenizer takes, and these pictures."""
+        while chunk:
+            items = [image for _, image in chunk]
+            start = time.perf_counter()
+            try:
+                coded = self.tokenizer.latents(items) if self.continuous else self.tokenizer.encode(items)
+            except BadItem as error:
+                self.skipped.append({"file": chunk[error.index][0], "reason": error.reason})
+                chunk = chunk[: error.index] + chunk[error.index + 1 :]
+                continue
+            self.times.append((len(chunk), time.perf_counter() - start, 0.0))
+            if self.usage is not None:
+                self._count(coded)
+            return coded, chunk
+        return [], []
+
+    def _count(self, codes: list[Codes]) -> None:
+        assert self.usage is not None
+        per_position = sum(np.log2(self.tokenizer.spec.parts or (self.tokenizer.spec.size,)))
+        for each in codes:
+            self.usage.add(each.ids)
+            self.bits += len(each) * float(per_position)
+
+    @torch.no_grad()
+    def _measure(self, made: Tensor, wanted: Tensor) -> None:
+        self.count += len(made)
+        self.size = list(made.shape[2:])
+        self.sums["psnr"] += float(psnr(made, wanted).sum())
+        self.sums["ssim"] += float(ssim(made, wanted).sum())
+        self.sums["perceptual"] += len(made) * float(self.perceptual(made, wanted))
+        self.features.append((self.space.features(made), self.space.features(wanted)))
+
+    def report(self) -> dict[str, Any]:
+        """All figures."""
+        mean = {name: total / self.count for name, total in self.sums.items()}
+        made, wanted = (torch.cat(each) for each in zip(*self.features, strict=True))
+        codes = {} if self.usage is None else self.usage.summary()
+        # the first batch warms up, where others follow
+        timed = self.times[1:] or self.times
+        counted, encode, decode = (sum(each) for each in zip(*timed, strict=True))
+        return {
+            "count": self.count,
+            "skipped": self.skipped,
+            "pixels": self.size,
+            "psnr": mean["psnr"],
+            "ssim": mean["ssim"],
+            "perceptual": {"name": str(self.perceptual.name), "value": mean["perceptual"]},
+            "frechet": {
+                "name": self.space.name,
+                "value": frechet(made, wanted) if self.count > 1 else None,
+                "floor": floor(wanted),
+            },
+            "usage": codes.get("usage"),
+            "perplexity": codes.get("perplexity"),
+            "bits_per_image": None if self.continuous else self.bits / self.count,
+            "images_per_second": {"encode": counted / encode, "decode": counted / decode},
+        }
+
+
+def is_continuous(tokenizer: Any) -> bool:
+    """Whether a tokenizer has latents but no codes: then it has no `spec`."""
+    try:
+        return tokenizer.spec is None
+    except (AttributeError, TypeError, ValueError):  # a system may say in words why it has none
+        return True
+
+
+def _usage(tokenizer: Any) -> Usage:
+    quantizer = getattr(getattr(tokenizer, "net", None), "quantizer", None)
+    return Usage(tokenizer.spec.size, tokenizer.spec.parts) if quantizer is None else Usage.of(quantizer)
+
+
+def _opened(path: Path, skipped: list[dict[str, str]]) -> Iterator[tuple[str, Image.Image]]:
+    """Name and picture of each file that can be read; the others are noted, and where reading broke off."""
+    try:
+        for picture in pictures(path):
+            try:
+                yield picture.key, read_image(picture.data)
+            except ValueError as error:
+                skipped.append({"file": picture.key, "reason": str(error)})
+    except (OSError, EOFError, tarfile.TarError) as error:
+        skipped.append({"file": str(path), "reason": f"reading broke off: {error}"})
+
+
+def _batches(found: Iterator[tuple[str, Image.Image]], size: int) -> Iterator[list[tuple[str, Image.Image]]]:
+    chunk: list[tuple[str, Image.Image]] = []
+    for each in found:
+        chunk.append(each)
+        if len(chunk) == size:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
+def _pixels(image: Image.Image) -> Tensor:
+    """A PIL image as float32 [3, H, W] in [0, 1]."""
+    return rearrange(torch.from_numpy(np.array(image)), "h w c -> c h w").float() / 255
