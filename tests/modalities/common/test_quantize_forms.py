@@ -107,12 +107,12 @@ def test_cvq_in_training_brings_a_lost_codebook_back():
     for cvq in (False, True):
         quantizer = VQ(32, 2, learn="gradient", cvq=cvq)
         with torch.no_grad():
-            quantizer.codebook.add_(20.0)  # far from all latents: one code takes them all
+            quantizer.codebook.copy_(20 * latents(32, 2, seed=4))  # few codes are near any latent
         for _ in range(3):
             quantizer(z)
         kept[cvq] = len(quantizer.eval()(z).ids.unique())
-    assert kept[False] <= 2
-    assert kept[True] >= 6
+    assert kept[False] < 8
+    assert kept[True] > kept[False] + 8
 
 
 @pytest.mark.parametrize(
