@@ -112,7 +112,7 @@ def codec(s: Setting) -> dict[str, Any]:
     segments: dict[str, list[Segment]] = {name: [] for name in s.run.modalities}
     for store in s.stores.values():
         for doc in np.linspace(0, len(store) - 1, num=min(len(store), 4 * wanted), dtype=int).tolist():
-            for part in s.run.vocabulary.parse(store.document(doc).ids):
+            for part in store.document(doc).parse(s.run.vocabulary):
                 if isinstance(part, Segment) and len(segments[part.name]) < wanted:
                     segments[part.name].append(part)
     for name, chosen in segments.items():

@@ -61,7 +61,10 @@ def document(store: Store, number: int, null: bool, vocabulary: Vocabulary, text
         elif name == vocabulary.text and text is not None:
             shown = text.decode([vocabulary.parse(here)[0].codes])[0]  # type: ignore[union-attr]
         else:
-            shown = " ".join(map(str, here - vocabulary.blocks[name].start))
+            start = vocabulary.blocks[name].start
+            beside = rendered.more[part].tolist() if rendered.more is not None else [[]] * len(here)
+            positions = ([one, *(i for i in more if i >= 0)] for one, more in zip(here, beside, strict=True))
+            shown = " ".join("+".join(str(i - start) for i in codes) for codes in positions)
         style = f"{COLOURS[kind[part[0]] % len(COLOURS)]} {'bold' if weight[part[0]] else 'dim'}"
         out.append(shown + ("" if name == vocabulary.text else " "), style)
     return out

@@ -28,6 +28,7 @@ class ModalityConfig(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True)
 
     use: str = Field(description="registry name, as in `unitok.names()`")
+    stacked: bool = Field(False, description="the codes of a position share one place in the sequence")
 
     @property
     def options(self) -> dict[str, Any]:

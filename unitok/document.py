@@ -3,7 +3,7 @@
 Plain:  doc  segment...  end                      loss on every segment by its weight, and on `end`
 Chat:   doc  (role  segment...  turn)...  end     loss on assistant segments and the `turn` that closes them
 
-Law: `vocabulary.parse(document.render(vocabulary).ids)` is the same as `document.normal(vocabulary)`.
+Law: what `Rendered.parse` makes of `document.render(vocabulary)` is the same as `document.normal(vocabulary)`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from unitok.modality import Codes, Item, Modality
 from unitok.segment import Mark, Segment
+from unitok.stacking import serial
 from unitok.vocabulary import Vocabulary
 
 __all__ = ["Document", "Mark", "Rendered", "Segment", "TooLong", "Turn", "segment"]
@@ -51,6 +52,16 @@ class Rendered(NamedTuple):
     kind: Tensor
     side: Mapping[str, Companions]
     null: Tensor
+    more: Tensor | None = None
+
+    @property
+    def serial(self) -> Tensor:
+        """All shared ids, int64 [N], the parts of a stacked position one after another."""
+        return serial(self.ids, self.more)
+
+    def parse(self, vocabulary: Vocabulary) -> list[Segment | Mark]:
+        """Segments and marks; the inverse of `Document.render`."""
+        return vocabulary.parse(self.serial)
 
     def nulled(self) -> Rendered:
         """The null form: the condition dropped, for training and sampling with guidance."""
@@ -67,7 +78,8 @@ class Rendered(NamedTuple):
             kept = keep[at]
             if kept.any():
                 side[name] = (where[at[kept]], values[kept])
-        return Rendered(self.ids[keep], self.weight[keep], self.kind[keep], side, self.null[keep])
+        more = None if self.more is None else self.more[keep]
+        return Rendered(self.ids[keep], self.weight[keep], self.kind[keep], side, self.null[keep], more)
 
 
 @dataclass(frozen=True, eq=False)
@@ -245,6 +257,7 @@ class _Columns:
         self.ids: list[Tensor] = []
         self.weight: list[Tensor] = []
         self.null: list[Tensor] = []
+        self.more: list[Tensor] = []
         self.side: dict[str, list[Companions]] = {}
         self.length = 0
 
@@ -256,11 +269,15 @@ class _Columns:
 
     def mark(self, name: str, weight: float) -> None:
         self._add(torch.tensor([self.vocabulary.mark(name)]), weight, null=False)
+        if self.vocabulary.more:
+            self.more.append(torch.full((1, self.vocabulary.more), -1))
 
     def segment(self, segment: Segment) -> None:
         block = self.vocabulary.block(segment.name)
         start = self.length + int(block.framed)
         self._add(self.vocabulary.frame(segment.name, segment.codes), segment.weight, segment.weight == 0)
+        if self.vocabulary.more:
+            self.more.append(self.vocabulary.frame_more(segment.name, segment.codes))
         for channel, values in segment.codes.side.items():
             # Under loss a companion would tell the model what it is asked to predict.
             if segment.weight == 0 or block.side[channel].causal:
@@ -274,4 +291,5 @@ class _Columns:
             name: (torch.cat([at for at, _ in parts]), torch.cat([values for _, values in parts]))
             for name, parts in self.side.items()
         }
-        return Rendered(ids, torch.cat(self.weight), kind, side, torch.cat(self.null))
+        more = torch.cat(self.more) if self.vocabulary.more else None
+        return Rendered(ids, torch.cat(self.weight), kind, side, torch.cat(self.null), more)

@@ -7,6 +7,9 @@ way out is forced in time, so that every row sampled under the mask ends, parses
 Each distinct set of legal ids is a row of one boolean table, built once; a step is a dictionary look-up
 per row and one gather.
 
+Codes come one by one in either layout (the *serial* form of `unitok.stacking`). The budget counts positions of
+the sequence: the further parts of a stacked position cost nothing.
+
 >>> states = grammar.start(batch=2, budget=64)
 >>> allowed = grammar.allowed(states)      # bool [2, V]
 >>> grammar.advance(states, ids)           # ids int64 [2], in place
@@ -20,8 +23,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from unitok.block import Block
 from unitok.modality import JUMP, BadCodes, Modality
-from unitok.vocabulary import Block, Vocabulary
+from unitok.vocabulary import Vocabulary
 
 UNBOUNDED = 1 << 40
 ROLES = ("system", "user", "assistant")
@@ -59,7 +63,7 @@ class State:
     """Where one row stands.
 
     phase: name of the place between segments; block: the open block ("text" while in text), None between;
-    prefix: flat local ids of the open body; left: ids that may still come; count: ids that came;
+    prefix: flat local ids of the open body; left: positions that may still come; count: ids that came;
     line: the line of the grammar's table that says what may come next, -1 until it is asked for.
     """
 
@@ -101,7 +105,7 @@ class Grammar:
         self.produce = frozenset(names)
         self._framed = [vocabulary.blocks[n] for n in names if vocabulary.blocks[n].framed]
         self._text = vocabulary.blocks[vocabulary.text] if vocabulary.text in self.produce else None
-        self._shortest = {b.name: max(1, self.modalities[b.name].shortest_end([])) for b in self._framed}
+        self._shortest = {b.name: max(1, self._needs(b, [])) for b in self._framed}
         self._blocks: dict[str | None, Block] = dict(vocabulary.blocks.items())
         self._by_begin = {b.begin: b for b in self._framed}
         self._mark_names = {vocabulary.mark(name): name for name in Vocabulary.MARKS}
@@ -142,7 +146,7 @@ class Grammar:
     # ---------------------------------------------------------------- stepping
 
     def start(self, batch: int, budget: int | Sequence[int] = UNBOUNDED) -> list[State]:
-        """One state per row. `budget` counts the ids that may come, the closing marks included.
+        """One state per row. `budget` counts the positions that may come, the closing marks included.
 
         Raises:
             ValueError: the budget is too small to end at all.
@@ -183,7 +187,7 @@ class Grammar:
                 self._step(state, new)
 
     def accepts(self, ids: Tensor | Iterable[int]) -> bool:
-        """Whether the ids are one whole document or answer."""
+        """Whether the ids, in serial form, are one whole document or answer."""
         state = State(self.entry, UNBOUNDED)
         try:
             for new in ids:
@@ -194,16 +198,32 @@ class Grammar:
             return False
         return state.done
 
+    def unfinished(self, state: State) -> Block | None:
+        """The stacked block within one of whose positions the row stands, some of its parts still to come."""
+        block = self._blocks.get(state.block)
+        return block if block is not None and not self._cost(block, state) else None
+
+    @staticmethod
+    def _cost(block: Block, state: State) -> int:
+        """Positions that one more id takes: none for a further part of a stacked position."""
+        return int(not block.stacked or len(state.prefix) % block.width == 0)
+
+    def _needs(self, block: Block, prefix: Sequence[int]) -> int:
+        """Positions that a body still needs, at the least, before it may end."""
+        ids = self.modalities[block.name].shortest_end(prefix)
+        # What is left of the position that has begun costs nothing.
+        return -(-(ids - -len(prefix) % block.width) // block.width) if block.stacked else ids
+
     def _step(self, state: State, new: int) -> None:
         # Before the table is read: a new line may replace it.
         line = state.line if state.line >= 0 else self._row(state)
         if not 0 <= new < len(self.vocabulary) or not self._bits[line, new]:
             where = f"inside {state.block}" if state.block else f"in phase {state.phase!r}"
             raise BadCodes(f"id {new} at step {state.count} is not allowed {where}")
-        state.line = -1
-        state.left -= 1
-        state.count += 1
         open_block = self._blocks.get(state.block)
+        state.line = -1
+        state.left -= 1 if open_block is None else self._cost(open_block, state)
+        state.count += 1
         if open_block is not None and open_block.start <= new < open_block.start + open_block.size:
             state.prefix.append(new - open_block.start)
             return
@@ -249,15 +269,15 @@ class Grammar:
         modality = self.modalities[block.name]
         ranges, may_end = modality.legal(state.prefix)
         if block.framed:
-            n, stride, (lo, hi) = len(state.prefix), block.stride, block.length
-            may_end = may_end and n >= lo * stride and n % stride == 0
-            if hi is not None and n >= hi * stride:
+            n, width, (lo, hi) = len(state.prefix), block.width, block.length
+            may_end = may_end and n >= lo * width and n % width == 0
+            if hi is not None and n >= hi * width:
                 ranges = ()
         else:
             may_end = may_end or not state.prefix
-        left = state.left - 1 - tail
-        if left < UNBOUNDED >> 1 and modality.shortest_end(state.prefix) + JUMP > left:
-            ranges = self._affordable(state, modality, ranges, left)
+        left = state.left - self._cost(block, state) - tail
+        if left < UNBOUNDED >> 1 and self._needs(block, state.prefix) + JUMP > left:
+            ranges = self._affordable(state, block, ranges, left)
         if not ranges and not may_end:
             raise BadCodes(
                 f"{block.name} has no way on after {len(state.prefix)} codes: its legal() and shortest_end() "
@@ -266,10 +286,10 @@ class Grammar:
         return ranges, may_end
 
     def _affordable(
-        self, state: State, modality: Modality, ranges: tuple[range, ...], left: int
+        self, state: State, block: Block, ranges: tuple[range, ...], left: int
     ) -> tuple[range, ...]:
-        """Those of `ranges` after which the body can still close within `left` ids."""
-        return tuple(r for r in ranges if len(r) and modality.shortest_end([*state.prefix, r.start]) <= left)
+        """Those of `ranges` after which the body can still close within `left` positions."""
+        return tuple(r for r in ranges if len(r) and self._needs(block, [*state.prefix, r.start]) <= left)
 
     def _between(self, state: State) -> int:
         phase = PHASES[state.phase]

@@ -48,11 +48,15 @@ class Run:
         """Create the modalities and lay out their vocabulary.
 
         Raises:
-            ConfigError: no such modality, or options that it does not take.
+            ConfigError: no such modality, options that it does not take, or a block that cannot be stacked.
             ImportError: a package is missing; the extra that brings it is named.
         """
         modalities = {name: _created(name, block) for name, block in config.vocabulary.items()}
-        return cls(config, modalities, Vocabulary.build(modalities))
+        stacked = [name for name, block in config.vocabulary.items() if block.stacked]
+        try:
+            return cls(config, modalities, Vocabulary.build(modalities, stacked))
+        except ValueError as error:
+            raise ConfigError(f"[vocabulary]: {error}") from error
 
     @property
     def folder(self) -> Path:
@@ -81,10 +85,12 @@ class Run:
                 section.pretrained,
                 len(self.vocabulary),
                 self.vocabulary.channels,
+                self.vocabulary.stacks,
                 backend=section.backend,
                 recompute=section.recompute,
             )
-        return Decoder(section.build(len(self.vocabulary), self.vocabulary.channels))
+        vocabulary = self.vocabulary
+        return Decoder(section.build(len(vocabulary), vocabulary.channels, vocabulary.stacks))
 
     def trainer(self, train: Mapping[str, Store], heldout: Mapping[str, Store]) -> Trainer:
         """A trainer on this rank's share of the training stores, with held-out rows and honest lines beside it."""
@@ -173,4 +179,4 @@ def reopen(folder: str | Path) -> tuple[Run, Decoder]:
             f"{folder / CONFIG} gives vocabulary {run.vocabulary.fingerprint}, the model was trained with "
             f"{vocabulary.fingerprint}: put [vocabulary] back to what it was"
         )
-    return run, weights.load(folder / MODEL, len(run.vocabulary), run.vocabulary.channels)
+    return run, weights.load(folder / MODEL, len(vocabulary), vocabulary.channels, vocabulary.stacks)

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unitok.block import Block
 from unitok.modality import BadCodes, Codes, Modality, Side, Spec
 from unitok.segment import Mark, Segment
+from unitok.stacking import Stacking, serial
 
 RESERVED = 256
 ALIGN = 64
@@ -29,36 +30,6 @@ FORMAT = 1
 
 class VocabularyMismatch(ValueError):
     """Ids made with one vocabulary or tokenizer meet another."""
-
-
-@dataclass(frozen=True)
-class Block:
-    """Where one modality's ids lie: `[start, start + size)`, with the ids of its begin and end marks (-1: none)."""
-
-    name: str
-    start: int
-    size: int
-    begin: int
-    end: int
-    length: tuple[int, int | None]
-    parts: tuple[int, ...]
-    framed: bool
-    fingerprint: str
-    side: Mapping[str, Side] = field(default_factory=dict)
-
-    @property
-    def stride(self) -> int:
-        """Flat ids per position."""
-        return max(1, len(self.parts))
-
-    def differs(self, spec: Spec) -> str | None:
-        """What of `spec` does not fit this block, in words; None if it fits."""
-        if spec.fingerprint != self.fingerprint:
-            return f"fingerprint {spec.fingerprint!r} against the recorded {self.fingerprint!r}"
-        for name in ("size", "parts", "length", "framed", "side"):
-            if getattr(spec, name) != getattr(self, name):
-                return f"{name} {getattr(spec, name)} against the recorded {getattr(self, name)}"
-        return None
 
 
 def _align(n: int, to: int) -> int:
@@ -87,27 +58,38 @@ class Vocabulary:
         sizes = {name: block.parts or (block.size,) for name, block in self.blocks.items()}
         self._limits = {name: torch.tensor(parts) for name, parts in sizes.items()}
         self._offsets = {name: limits.cumsum(0) - limits for name, limits in self._limits.items()}
+        self._stacking = Stacking(self.blocks.values(), self._size)
         self._frames = {
             b.name: (torch.tensor([b.begin]), torch.tensor([b.end])) for b in self.blocks.values()
         }
 
     @classmethod
-    def build(cls, modalities: Mapping[str, Modality | Spec]) -> Vocabulary:
-        """Lay out the blocks in the given order, the unframed one (text) first of all."""
+    def build(cls, modalities: Mapping[str, Modality | Spec], stacked: Collection[str] = ()) -> Vocabulary:
+        """Lay out the blocks in the given order, the unframed one (text) first of all.
+
+        Args:
+            modalities: by block.
+            stacked: blocks whose parts share one position of the sequence, see `unitok.block`.
+
+        Raises:
+            ValueError: a block to stack that is not there or has no parts.
+        """
         specs = [_spec(name, modality) for name, modality in modalities.items()]
         text = [spec for spec in specs if not spec.framed]
         if len(text) > 1:
             raise ValueError(f"{', '.join(s.name for s in text)} are all unframed: only one block may be")
         blocks = []
         if text:
-            blocks.append(_block(text[0], start=0, begin=-1))
+            blocks.append(Block.of(text[0], 0, -1, text[0].name in stacked))
         marks_start = _align(text[0].size if text else 0, ALIGN)
         bare = cls(blocks, marks_start)
-        return bare._append(spec for spec in specs if spec.framed)
+        _check_stacked(stacked, modalities)
+        return bare._append((spec for spec in specs if spec.framed), stacked)
 
-    def extend(self, modalities: Mapping[str, Modality | Spec]) -> Vocabulary:
+    def extend(self, modalities: Mapping[str, Modality | Spec], stacked: Collection[str] = ()) -> Vocabulary:
         """A vocabulary with further blocks after the present ones; no existing id moves."""
         specs = [_spec(name, modality) for name, modality in modalities.items()]
+        _check_stacked(stacked, modalities)
         for spec in specs:
             if not spec.framed:
                 raise ValueError(
@@ -115,9 +97,9 @@ class Vocabulary:
                 )
             if spec.name in self.blocks:
                 raise ValueError(f"block {spec.name!r} exists already: choose another name")
-        return self._append(specs)
+        return self._append(specs, stacked)
 
-    def _append(self, specs: Iterable[Spec]) -> Vocabulary:
+    def _append(self, specs: Iterable[Spec], stacked: Collection[str]) -> Vocabulary:
         blocks = list(self.blocks.values())
         end = max([self.marks_start + RESERVED, *(b.start + b.size for b in blocks)])
         framed = sum(b.framed for b in blocks)
@@ -125,7 +107,7 @@ class Vocabulary:
             begin = self.marks_start + len(self.MARKS) + 2 * framed
             if begin + 2 > self.marks_start + RESERVED:
                 raise ValueError(f"no marks left for block {spec.name!r}: {RESERVED} are reserved")
-            blocks.append(_block(spec, start=_align(end, ALIGN), begin=begin))
+            blocks.append(Block.of(spec, _align(end, ALIGN), begin, spec.name in stacked))
             end = blocks[-1].start + spec.size
             framed += 1
         return Vocabulary(blocks, self.marks_start)
@@ -150,6 +132,16 @@ class Vocabulary:
     def channels(self) -> dict[str, Side]:
         """All companion channels, "<block>_<channel>"."""
         return {f"{b.name}_{name}": side for b in self.blocks.values() for name, side in b.side.items()}
+
+    @property
+    def more(self) -> int:
+        """Width of the column `more`: the most further parts of any stacked block, 0 without one."""
+        return self._stacking.more
+
+    @property
+    def stacks(self) -> dict[str, tuple[tuple[int, int], ...]]:
+        """Shared ids (first, past the last) of the further parts of every stacked block."""
+        return dict(self._stacking.ranges)
 
     # ---------------------------------------------------------------- codes in and out
 
@@ -180,9 +172,9 @@ class Vocabulary:
         """
         block = self.block(name)
         flat = flat.long()
-        if len(flat) % block.stride:
-            raise BadCodes(f"{name} body has {len(flat)} ids: a position takes {block.stride}, so one is cut")
-        codes = Codes(flat.reshape(-1, block.stride) - self._offsets[name] if block.parts else flat)
+        if len(flat) % block.width:
+            raise BadCodes(f"{name} body has {len(flat)} ids: a position takes {block.width}, so one is cut")
+        codes = Codes(flat.reshape(-1, block.width) - self._offsets[name] if block.parts else flat)
         self.flat(name, codes)
         return codes
 
@@ -194,21 +186,45 @@ class Vocabulary:
             raise BadCodes(f"{block.name} body has {n} positions: it must have {rule}")
 
     def frame(self, name: str, codes: Codes) -> Tensor:
-        """Shared ids int64 [L] of one item: begin mark, ids, end mark; text has no marks."""
+        """Shared ids int64 [L] of one item: begin mark, ids, end mark; text has no marks.
+
+        Of a stacked block the ids of the first parts; `frame_more` has the others.
+        """
         block = self.block(name)
-        body = self.flat(name, codes) + block.start
+        body = self.flat(name, codes)[:: block.width // block.stride] + block.start
         if not block.framed:
             return body
         begin, end = self._frames[name]
         return torch.cat([begin, body, end])
 
-    def parse(self, ids: Tensor | Iterable[int]) -> list[Segment | Mark]:
+    def frame_more(self, name: str, codes: Codes) -> Tensor:
+        """The column `more` beside `frame`, int64 [L, more]: shared ids of further parts, -1 where there are none."""
+        block = self.block(name)
+        more = torch.full((len(codes) * block.stride + 2 * block.framed, self.more), -1)
+        if block.stacked:
+            body = self.flat(name, codes).reshape(-1, block.width)[:, 1:] + block.start
+            more[int(block.framed) :][: len(codes), : body.shape[1]] = body
+        return more
+
+    def fold(self, ids: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Ids [L] and more [L, more] of serial ids [N]; see `unitok.stacking`.
+
+        Raises:
+            BadCodes: a stacked position that is not whole.
+        """
+        return self._stacking.fold(ids)
+
+    def parse(self, ids: Tensor | Iterable[int], more: Tensor | None = None) -> list[Segment | Mark]:
         """Segments and marks of a stream of shared ids; the inverse of framing, neighbouring text joined.
+
+        Args:
+            ids: [L].
+            more: the column beside them, [L, more]; without it the parts of stacked blocks follow one another.
 
         Raises:
             BadCodes: an id that is no code and no mark, a truncated span, or a span that is malformed.
         """
-        stream = [int(i) for i in ids]
+        stream = [int(i) for i in (ids if more is None else serial(torch.as_tensor(ids), more))]
         kinds = self.kind_of(np.asarray(stream, dtype=np.int64)) if stream else np.zeros(0, np.uint8)
         text = self.kinds.index(self.text) if self.text is not None else -1
         out: list[Segment | Mark] = []
@@ -270,7 +286,7 @@ class Vocabulary:
             "size": self._size,
             "marks": self._marks,
             "marks_start": self.marks_start,
-            "blocks": [asdict(block) for block in self.blocks.values()],
+            "blocks": [block.to_json() for block in self.blocks.values()],
         }
 
     @classmethod
@@ -280,17 +296,7 @@ class Vocabulary:
             raise ValueError(
                 f"vocabulary format {data.get('format')!r} is not {FORMAT}: made by another version"
             )
-        blocks = [
-            Block(
-                **{
-                    **block,
-                    "length": tuple(block["length"]),
-                    "parts": tuple(block["parts"]),
-                    "side": {name: Side(**side) for name, side in block["side"].items()},
-                }
-            )
-            for block in data["blocks"]
-        ]
+        blocks = [Block.from_json(block) for block in data["blocks"]]
         return cls(blocks, data["marks_start"])
 
     @property
@@ -366,16 +372,7 @@ def _spec(name: str, modality: Modality | Spec) -> Spec:
     return spec
 
 
-def _block(spec: Spec, start: int, begin: int) -> Block:
-    return Block(
-        name=spec.name,
-        start=start,
-        size=spec.size,
-        begin=begin,
-        end=begin + 1 if begin >= 0 else -1,
-        length=spec.length,
-        parts=spec.parts,
-        framed=spec.framed,
-        fingerprint=spec.fingerprint,
-        side=dict(spec.side),
-    )
+def _check_stacked(stacked: Collection[str], modalities: Collection[str]) -> None:
+    for name in stacked:
+        if name not in modalities:
+            raise ValueError(f"there is no block {name!r} to stack: {', '.join(modalities)}")

@@ -7,7 +7,9 @@
     doc      int32 [T]     number of the document within the row, -1 on pads
     pos      int64 [T]     position within the document, 0 on pads
     side     {channel: [T, width]}   int64 companions, -1 absent; or float32 features, 0 absent
+    more     int64 [T, more]         further parts of stacked positions, -1 absent; None if nothing is stacked
 
+The further parts of a target are those of the next position, where they also serve as input.
 A batch is a Row whose tensors are [B, T, ...].
 """
 
@@ -24,6 +26,7 @@ from unitok.data.arrays import Array, ranges
 from unitok.data.plan import Layout, once
 from unitok.data.store import Store
 from unitok.modality import Side
+from unitok.stacking import serial
 from unitok.vocabulary import Vocabulary
 
 
@@ -37,12 +40,15 @@ class Row(NamedTuple):
     doc: Tensor
     pos: Tensor
     side: dict[str, Tensor]
+    more: Tensor | None = None
 
     def each(self, change: Callable[[Tensor], Tensor]) -> Row:
         """The row with every tensor changed."""
         side = {name: change(value) for name, value in self.side.items()}
         tokens, targets, weight = change(self.tokens), change(self.targets), change(self.weight)
-        return Row(tokens, targets, weight, change(self.kind), change(self.doc), change(self.pos), side)
+        kind, doc, pos = change(self.kind), change(self.doc), change(self.pos)
+        more = None if self.more is None else change(self.more)
+        return Row(tokens, targets, weight, kind, doc, pos, side, more)
 
     def part(self, start: int, stop: int) -> Row:
         """Rows [start, stop) of a batch."""
@@ -55,6 +61,7 @@ class Row(NamedTuple):
 
 def collate(rows: Sequence[Row]) -> Row:
     """A batch [B, T] of rows [T]."""
+    more = [row.more for row in rows if row.more is not None]
     return Row(
         tokens=torch.stack([row.tokens for row in rows]),
         targets=torch.stack([row.targets for row in rows]),
@@ -63,6 +70,7 @@ def collate(rows: Sequence[Row]) -> Row:
         doc=torch.stack([row.doc for row in rows]),
         pos=torch.stack([row.pos for row in rows]),
         side={name: torch.stack([row.side[name] for row in rows]) for name in rows[0].side},
+        more=torch.stack(more) if more else None,
     )
 
 
@@ -84,6 +92,7 @@ def fill(stores: Sequence[Store], layout: Layout, rows: int, seq_len: int, vocab
     doc = np.full(size, -1, np.int32)
     pos = np.zeros(size, np.int64)
     side = {name: _absent(channel, size) for name, channel in vocabulary.channels.items()}
+    more = np.full((size, vocabulary.more), -1, np.int64) if vocabulary.more else None
     for number, store in enumerate(stores):
         mine = np.flatnonzero(layout.store == number)
         if not len(mine):
@@ -102,6 +111,8 @@ def fill(stores: Sequence[Store], layout: Layout, rows: int, seq_len: int, vocab
         pos[at] = ranges(np.zeros(len(mine)), piece.length)
         for name, (where, value) in piece.side.items():
             side[name][at[where]] = value
+        if more is not None and piece.more is not None:
+            more[at] = piece.more
     return Row(
         tokens=_tensor(tokens, rows),
         targets=_tensor(targets, rows),
@@ -110,13 +121,17 @@ def fill(stores: Sequence[Store], layout: Layout, rows: int, seq_len: int, vocab
         doc=_tensor(doc, rows),
         pos=_tensor(pos, rows),
         side={name: _tensor(value, rows) for name, value in side.items()},
+        more=None if more is None else _tensor(more, rows),
     )
 
 
 def unpack(row: Row) -> list[Tensor]:
-    """The ids of every document of a row [T], in order."""
-    documents = int(row.doc.max()) + 1
-    return [row.tokens[row.doc == number] for number in range(documents)]
+    """The ids of every document of a row [T], in order; parts of a stacked position one after another."""
+    found = []
+    for number in range(int(row.doc.max()) + 1):
+        here = row.doc == number
+        found.append(serial(row.tokens[here], None if row.more is None else row.more[here]))
+    return found
 
 
 def every_row(stores: Mapping[str, Store], seq_len: int, vocabulary: Vocabulary, batch: int) -> Iterator[Row]:

@@ -11,12 +11,15 @@ M companions of a channel, K bytes of keys:
     run_kind          uint8 [R]             form" of all tokens of the run
     run_null          uint8 [R]
     null_length       uint32 [D]            tokens of the null form
-    supervised        float64 [D]           sum of the weights of all targets (the first token is none)
+    supervised        float64 [D]           sum of the weights of all targets (the first token is none), every
+                                            part of a stacked position counted
     null_supervised   float64 [D]           the same of the null form
     form              uint16 [D]            the template that made the document, among "forms" of the manifest
     key, key_doc      uint8 [K], uint64 [D + 1]      document keys, UTF-8, end to end
     side.<channel>.at, .value, .doc         uint32 [M] position within the document, int32 | float32 [M, width],
                                             uint64 [D + 1] first companion of every document
+    more.at, .value, .doc                   the same for the further parts of stacked positions, int32 [M, more];
+                                            only if the vocabulary stacks a block
 
 `manifest.json` holds format, vocabulary fingerprint, counts, and dtype, shape and SHA-256 of every column;
 `unitok.json` is the vocabulary itself. `unitok.data.writer` writes stores.
@@ -57,7 +60,7 @@ class Index(NamedTuple):
 
 class Piece(NamedTuple):
     """Documents end to end: ids int64 [n], weight float32 [n], kind uint8 [n], length int64 [docs], and
-    companions {channel: (at int64 [m] into ids, value [m, width])}."""
+    companions {channel: (at int64 [m] into ids, value [m, width])}, more int64 [n, more] or None."""
 
     ids: Array
     weight: Array
@@ -65,6 +68,7 @@ class Piece(NamedTuple):
     null: Array
     length: Array
     side: dict[str, tuple[Array, Array]]
+    more: Array | None
 
 
 class Store:
@@ -154,9 +158,9 @@ class Store:
         """One document as it was rendered, or its null form."""
         piece = self.gather(np.array([doc]), np.array([null]))
         side = {name: (_tensor(at), _tensor(value)) for name, (at, value) in piece.side.items() if len(at)}
-        return Rendered(
-            _tensor(piece.ids), _tensor(piece.weight), _tensor(piece.kind), side, _tensor(piece.null)
-        )
+        more = None if piece.more is None else _tensor(piece.more)
+        columns = (_tensor(piece.ids), _tensor(piece.weight), _tensor(piece.kind))
+        return Rendered(*columns, side, _tensor(piece.null), more)
 
     def gather(self, docs: Array, null: Array) -> Piece:
         """Documents end to end in the given order, those with `null` in their null form.
@@ -174,31 +178,38 @@ class Store:
         runs, owner = runs[keep], owner[keep]
         start = c["run"][runs].astype(np.int64)
         size = c["run"][runs + 1].astype(np.int64) - start
+        ids = c["ids"][ranges(start, size)].astype(np.int64)
+        more = None
+        if "more.at" in c:
+            at, value = self._companions("more", docs, owner, start, size)
+            more = np.full((len(ids), value.shape[1]), -1, np.int64)
+            more[at] = value
         return Piece(
-            ids=c["ids"][ranges(start, size)].astype(np.int64),
+            ids=ids,
             weight=np.repeat(c["run_weight"][runs], size),
             kind=np.repeat(c["run_kind"][runs], size),
             null=np.repeat(c["run_null"][runs] != 0, size),
             length=np.bincount(owner, weights=size, minlength=len(docs)).astype(np.int64),
-            side={name: self._companions(name, docs, owner, start, size) for name in self.channels},
+            side={name: self._companions(f"side.{name}", docs, owner, start, size) for name in self.channels},
+            more=more,
         )
 
     def _companions(
-        self, channel: str, docs: Array, owner: Array, start: Array, size: Array
+        self, column: str, docs: Array, owner: Array, start: Array, size: Array
     ) -> tuple[Array, Array]:
         """Where the companions of `docs` land once the runs (owner, start, size) lie end to end."""
         c = self.columns
-        first = c[f"side.{channel}.doc"][docs].astype(np.int64)
-        counts = c[f"side.{channel}.doc"][docs + 1].astype(np.int64) - first
+        first = c[f"{column}.doc"][docs].astype(np.int64)
+        counts = c[f"{column}.doc"][docs + 1].astype(np.int64) - first
         entry = ranges(first, counts)
         of = np.repeat(np.arange(len(docs)), counts)
-        at = c["doc"][docs].astype(np.int64)[of] + c[f"side.{channel}.at"][entry]
+        at = c["doc"][docs].astype(np.int64)[of] + c[f"{column}.at"][entry]
         # One sorted key per run (document in order, then place) finds the run of every companion.
         span = self.tokens + 1
         run = np.searchsorted(owner * span + start, of * span + at, side="right") - 1
         kept = (owner[run] == of) & (at - start[run] < size[run])
         place = starts(size)[run] + at - start[run]
-        return place[kept], c[f"side.{channel}.value"][entry[kept]]
+        return place[kept], c[f"{column}.value"][entry[kept]]
 
 
 def fingerprint(manifest: Mapping[str, Any]) -> str:

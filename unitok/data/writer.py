@@ -74,16 +74,20 @@ class StoreWriter:
         }  # fmt: skip
         self._columns = {name: self._column(name, dtype) for name, dtype in dtypes.items()}
         for channel, side in vocabulary.channels.items():
-            self._columns[f"side.{channel}.at"] = self._column(f"side.{channel}.at", "u4")
-            value = self._column(f"side.{channel}.value", "i4" if side.kind == "ids" else "f4", side.width)
-            self._columns[f"side.{channel}.value"] = value
-            self._columns[f"side.{channel}.doc"] = self._column(f"side.{channel}.doc", "u8")
+            self._sparse(f"side.{channel}", "i4" if side.kind == "ids" else "f4", side.width)
+        if vocabulary.more:
+            self._sparse("more", "i4", vocabulary.more)
         self.longest = 0
         self.folder = self._aside
         self._forms: dict[str, int] = {}
 
     def _column(self, name: str, dtype: str, width: int = 0) -> _Column:
         return _Column(self._aside / f"{name}.bin", dtype, width)
+
+    def _sparse(self, name: str, dtype: str, width: int) -> None:
+        """The three columns of values that only some positions have."""
+        columns = {"at": ("u4", 0), "value": (dtype, width), "doc": ("u8", 0)}
+        self._columns |= {f"{name}.{part}": self._column(f"{name}.{part}", *c) for part, c in columns.items()}
 
     @property
     def documents(self) -> int:
@@ -116,19 +120,24 @@ class StoreWriter:
         c["run_kind"].add(kind[first])
         c["run_null"].add(null[first])
         c["null_length"].add([int((~null).sum())])
-        c["supervised"].add([float(weight[1:].sum(dtype=np.float64))])
-        c["null_supervised"].add([float(weight[~null][1:].sum(dtype=np.float64))])
+        codes = _codes(rendered) * weight.astype(np.float64)
+        c["supervised"].add([float(codes[1:].sum())])
+        c["null_supervised"].add([float(codes[~null][1:].sum())])
         c["form"].add([self._forms.setdefault(form, len(self._forms))])
         c["key_doc"].add([c["key"].count])
         c["key"].add(np.frombuffer(key.encode(), np.uint8))
-        for channel in self.vocabulary.channels:
-            at = c[f"side.{channel}.at"]
-            c[f"side.{channel}.doc"].add([at.count])
-            if channel in rendered.side:
-                places, values = (t.numpy() for t in rendered.side[channel])
+        sparse = {f"side.{channel}": rendered.side.get(channel) for channel in self.vocabulary.channels}
+        if rendered.more is not None:
+            there = (rendered.more[:, 0] >= 0).nonzero().squeeze(1)
+            sparse["more"] = there, rendered.more[there]
+        for name, companions in sparse.items():
+            at = c[f"{name}.at"]
+            c[f"{name}.doc"].add([at.count])
+            if companions is not None:
+                places, values = (t.numpy() for t in companions)
                 order = np.argsort(places, kind="stable")
                 at.add(places[order])
-                c[f"side.{channel}.value"].add(values[order].reshape(len(order), -1))
+                c[f"{name}.value"].add(values[order].reshape(len(order), -1))
         c["ids"].add(ids)
         self.longest = max(self.longest, len(ids))
 
@@ -173,6 +182,13 @@ class StoreWriter:
                 f"store {self.path} could not be written ({error.strerror}), nothing was changed: free space "
                 "or set data.cache to another disk",
             ) from error
+
+
+def _codes(rendered: Rendered) -> Array:
+    """How many codes each position holds, int64 [L]."""
+    if rendered.more is None:
+        return np.ones(len(rendered.ids), np.int64)
+    return 1 + (rendered.more >= 0).sum(1).numpy()
 
 
 def _quiet(column: _Column) -> None:

@@ -1,6 +1,7 @@
 """The body codes of a block in a stream of documents: what losses and baselines are measured on.
 
 Marks are left out, and so is everything without loss weight. Codes with parts stay in their part's own range.
+A stream is serial (see `unitok.stacking`), so that both layouts of a block give the same bodies.
 
     Stream: ids [N], weight [N] (of the token as a target), starts [D + 1], source [D], group [D]
     Bodies: at [n] (index into the stream), code [n], part [n], position [n], source [n], group [n]
@@ -112,8 +113,8 @@ def bodies(vocabulary: Vocabulary, stream: Stream) -> dict[str, Bodies]:
     found = {}
     for number, block in enumerate(vocabulary.blocks.values(), start=1):
         at = np.flatnonzero((kind == number) & supervised)
-        offsets = np.cumsum([0, *block.parts])[: block.stride]
-        part = position[at] % block.stride
+        offsets = np.cumsum([0, *block.parts])[: block.width]
+        part = position[at] % block.width
         found[block.name] = Bodies(
             at=at,
             code=stream.ids[at] - block.start - offsets[part],

@@ -13,16 +13,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from unitok.data.plan import Layout, once
 from unitok.data.row import Row, fill
 from unitok.data.shuffle import keyed
-from unitok.data.store import Store
+from unitok.data.store import Piece, Store
 from unitok.distributed import rank, reduce_sum, world
 from unitok.eval.baselines import FOLDS, Lines, lines
 from unitok.eval.bodies import Bodies, Ints, Stream, bodies, joined
 from unitok.model.decoder import Decoder
+from unitok.train.loss import next_parts
 from unitok.vocabulary import Vocabulary
 
 Floats = npt.NDArray[np.float32]
@@ -39,10 +40,26 @@ def split(stores: Mapping[str, Store], tokens: int = 20_000_000) -> Stream:
         # By hash, for a fixed stride would always meet the same template.
         docs = every[keyed(number, every) <= share * (2.0**64 - 1)]
         piece = store.gather(docs, np.zeros(len(docs), dtype=bool))
-        starts = np.concatenate([[0], np.cumsum(piece.length)])
+        ids, weight, starts = _serial(piece)
         source = np.full(len(docs), number)
-        found.append(Stream(piece.ids, piece.weight, starts, source, _groups(store, docs), ()))
+        found.append(Stream(ids, weight, starts, source, _groups(store, docs), ()))
     return joined(found, list(stores))
+
+
+def _serial(piece: Piece) -> tuple[Ints, Floats, Ints]:
+    """Ids and weights of a piece in serial form, and where its documents start in it, [docs + 1]."""
+    if piece.more is None:
+        return piece.ids, piece.weight, _starts(piece.length, np.ones(len(piece.ids), np.int64))
+    parts = np.concatenate([piece.ids[:, None], piece.more], axis=1)  # [n, P]
+    counts = (parts >= 0).sum(1)
+    return parts[parts >= 0], np.repeat(piece.weight, counts), _starts(piece.length, counts)
+
+
+def _starts(length: Ints, counts: Ints) -> Ints:
+    """Where documents of `length` positions [D] start once each position is `counts` ids: [D + 1]."""
+    ids = np.concatenate([[0], np.cumsum(counts)])
+    found: Ints = ids[np.concatenate([[0], np.cumsum(length)])]
+    return found
 
 
 @torch.no_grad()
@@ -54,7 +71,7 @@ def evaluate(
     tokens: int | None = None,
     batch: int = 4,
 ) -> tuple[Stream, Floats]:
-    """Negative log-likelihood of every supervised token of the stores; the same on all ranks.
+    """Negative log-likelihood of every supervised code of the stores; the same on all ranks.
 
     Args:
         decoder: the model; its training mode is restored afterwards.
@@ -65,30 +82,33 @@ def evaluate(
         batch: rows at a time on each rank.
 
     Returns:
-        The documents in the order read, and nats float32 [N], nan where a token carries no loss.
+        The documents in the order read, serial, and nats float32 [N], nan where a code carries no loss.
     """
     if not stores:
         return Stream.of([], [], []), np.zeros(0, np.float32)
     layout, rows = _thinned(*once(stores, seq_len), seq_len, tokens)
     training = decoder.training
     decoder.eval()
-    ids, weight, loss = [], [], []
+    ids, weight, loss, counts = [], [], [], []
     for number, first in enumerate(range(0, rows, batch)):
         here = (layout.row >= first) & (layout.row < first + batch)
         part = Layout(*(column[here] for column in layout))
         size = min(batch, rows - first)
         row = fill(list(stores.values()), part._replace(row=part.row - first), size, seq_len, vocabulary)
         mine = number % world() == rank()
-        nats = _nats(decoder, row) if mine else torch.zeros(row.tokens.shape)
+        nats = _nats(decoder, row) if mine else torch.zeros(*row.tokens.shape, 1 + vocabulary.more)
         real = row.doc >= 0
-        ids.append(row.tokens[real])
-        weight.append(_of_token(row.weight)[real])
-        loss.append(_of_token(nats)[real])
+        tokens_here = row.tokens[..., None]
+        parts = (tokens_here if row.more is None else torch.cat([tokens_here, row.more], -1))[real]  # [n, P]
+        ids.append(parts[parts >= 0])
+        counts.append((parts >= 0).sum(1))
+        weight.append(_of_token(row.weight)[real].repeat_interleave(counts[-1]))
+        loss.append(_of_token(nats)[real][parts >= 0])
     surplus = -(-rows // batch) % world()
     if surplus and rank() >= surplus:
         _nats(decoder, row)  # under ZeRO-3 every rank must run equally often
     decoder.train(training)
-    starts = np.concatenate([[0], np.cumsum(layout.length)])
+    starts = _starts(layout.length, torch.cat(counts).numpy())
     columns = (torch.cat(ids).numpy(), torch.cat(weight).numpy(), starts, layout.store, layout.doc)
     stream = Stream(*columns, names=tuple(stores))
     device = next(decoder.parameters()).device  # NCCL sums on its own devices alone
@@ -107,21 +127,21 @@ def _thinned(layout: Layout, rows: int, seq_len: int, tokens: int | None) -> tup
 
 
 def _nats(decoder: Decoder, row: Row) -> Tensor:
-    """Nats [B, T] of the targets of a batch of rows, 0 where there is none."""
+    """Nats [B, T, P] of the targets of a batch of rows, part by part, 0 where there is none."""
     there = row.to(next(decoder.parameters()).device)
     chosen = there.targets >= 0
-    hidden = decoder(there.tokens, there.doc, there.pos, there.side)[chosen]
-    loss = [
-        nn.functional.cross_entropy(decoder.logits(h).float(), t, reduction="none")
-        for h, t in zip(torch.split(hidden, CHUNK), torch.split(there.targets[chosen], CHUNK), strict=True)
-    ]
-    out = torch.zeros(row.tokens.shape)
+    hidden = decoder(there.tokens, there.doc, there.pos, there.side, more=there.more)[chosen]
+    targets = there.targets[chosen]
+    further = None if there.more is None else next_parts(there.more)[chosen]
+    at = torch.split(torch.arange(len(targets), device=targets.device), CHUNK)
+    loss = [decoder.nats(hidden[i], targets[i], None if further is None else further[i])[0] for i in at]
+    out = torch.zeros(*row.tokens.shape, loss[0].shape[1])
     out[row.targets >= 0] = torch.cat(loss).cpu()
     return out
 
 
 def _of_token(column: Tensor) -> Tensor:
-    """What stands at the position before each token [B, T]: a target's values, moved to the target itself."""
+    """What stands at the position before each token [B, T, ...]: a target's values, moved to the target itself."""
     return torch.cat([torch.zeros_like(column[:, :1]), column[:, :-1]], dim=1)
 
 

@@ -60,9 +60,9 @@ def _documents(panel: PanelConfig, store: Store, vocabulary: Vocabulary) -> list
             break
         if panel.chat is not None and store.form(doc) != f"chat.{panel.chat}":
             continue
-        key, ids = store.key(doc), store.document(doc).ids
-        if key not in found and (ids == vocabulary.mark("assistant")).any():
-            found[key] = conversation(vocabulary.parse(ids), vocabulary, key)
+        key, rendered = store.key(doc), store.document(doc)
+        if key not in found and (rendered.ids == vocabulary.mark("assistant")).any():
+            found[key] = conversation(rendered.parse(vocabulary), vocabulary, key)
     if not found:
         forms = sorted({store.form(doc) for doc in range(len(store))})
         wanted = "a chat" if panel.chat is None else f"chat.{panel.chat}"

@@ -23,7 +23,7 @@ class Batch:
     Args:
         decoder: the model.
         prompts: one group per row, [prompt] or [prompt, null prompt]; all groups of one size.
-        budget: how many ids a row may still get.
+        budget: how many positions a row may still get.
         pad: the id that fills up short prompts.
     """
 
@@ -52,8 +52,9 @@ class Batch:
         start = torch.tensor(pads)[:, None]
         pos = (torch.arange(length) - start).clamp(min=0)  # [lanes, L]
         side = self._side(flat, pads, tokens)
+        more = self._more(flat, pads, tokens)
         self._pos = pos[:, -1:].to(self._device)
-        self._hidden = self._forward(tokens.to(self._device), pos.to(self._device), side)
+        self._hidden = self._forward(tokens.to(self._device), pos.to(self._device), side, more)
 
     def _side(self, prompts: Sequence[Rendered], pads: Sequence[int], tokens: Tensor) -> dict[str, Tensor]:
         """Companions of the prompts, dense [lanes, L, width]; channels that no prompt has are left out."""
@@ -65,21 +66,47 @@ class Batch:
                 side[name][row, at + pads[row]] = values.to(side[name].dtype)
         return {name: dense.to(self._device) for name, dense in side.items()}
 
-    def _forward(self, tokens: Tensor, pos: Tensor, side: dict[str, Tensor]) -> Tensor:
+    def _more(self, prompts: Sequence[Rendered], pads: Sequence[int], tokens: Tensor) -> Tensor | None:
+        """Further parts of the prompts, [lanes, L, P - 1]."""
+        if not self._decoder.config.more:
+            return None
+        more = torch.full((*tokens.shape, self._decoder.config.more), -1)
+        for row, prompt in enumerate(prompts):
+            if prompt.more is not None:
+                more[row, pads[row] :] = prompt.more
+        return more.to(self._device)
+
+    def _forward(
+        self, tokens: Tensor, pos: Tensor, side: dict[str, Tensor], more: Tensor | None = None
+    ) -> Tensor:
         # One document per row: the cache's mask says who sees whom, so doc is not looked at.
-        hidden: Tensor = self._decoder(tokens, tokens, pos, side, self._cache)
+        hidden: Tensor = self._decoder(tokens, tokens, pos, side, self._cache, more)
         return hidden[:, -1]
 
     def logits(self) -> Tensor:
         """Raw logits of the next id, float32 [B, lanes per row, V]."""
         return rearrange(self._decoder.logits(self._hidden).float(), "(b n) v -> b n v", n=self._lanes)
 
-    def step(self, ids: Tensor) -> None:
-        """Feed every row its id, int64 [B]."""
+    def part_logits(self, block: str, rows: Sequence[int], parts: Tensor) -> Tensor:
+        """Raw logits of the next part of the position that comes, float32 [R, lanes per row, n].
+
+        Args:
+            block: a stacked one, in which all of the rows are.
+            rows: R of the rows.
+            parts: int64 [R, j], the shared ids of the position's first j parts.
+        """
+        hidden = rearrange(self._hidden, "(b n) d -> b n d", n=self._lanes)[rows]  # [R, lanes, D]
+        vectors = self._decoder.model.vectors(parts)[:, None].expand(-1, self._lanes, -1, -1)
+        assert self._decoder.depth is not None
+        return self._decoder.depth.logits(block, hidden, vectors)
+
+    def step(self, ids: Tensor, more: Tensor | None = None) -> None:
+        """Feed every row its id, int64 [B], and what further parts it has, [B, P - 1]."""
         if self._lanes > 1:
             ids = ids.repeat_interleave(self._lanes)
+            more = None if more is None else more.repeat_interleave(self._lanes, dim=0)
         self._pos = self._pos + 1
-        self._hidden = self._forward(ids[:, None], self._pos, {})
+        self._hidden = self._forward(ids[:, None], self._pos, {}, None if more is None else more[:, None])
 
     def keep(self, order: Sequence[int]) -> None:
         """Go on with the rows `order` alone, in that order."""

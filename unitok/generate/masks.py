@@ -32,12 +32,14 @@ class Masks:
             self._learn(most + 1)
         return lines, [self._only[line] for line in lines]
 
-    def apply(self, logits: Tensor, lines: Sequence[int]) -> Tensor:
-        """Float32 logits [B, V] with -inf for the ids that each row's line does not allow."""
+    def apply(self, logits: Tensor, lines: Sequence[int], start: int = 0) -> Tensor:
+        """Float32 logits [B, n] of the ids [start, start + n) with -inf for those that each row's line forbids."""
         if lines.count(lines[0]) == len(lines):
-            return logits + self._table[lines[0]]
+            return logits + self._table[lines[0], start : start + logits.shape[1]]
         # Through numpy, half the time of torch.tensor, and added in place: this runs every step.
         masks = self._table.index_select(0, torch.from_numpy(np.array(lines)).to(self._device))
+        if logits.shape[1] != masks.shape[1]:
+            return masks[:, start : start + logits.shape[1]] + logits
         return masks.add_(logits)
 
     def _learn(self, count: int) -> None:

@@ -1,7 +1,8 @@
 """Sampling many rows at once under the grammar: every row ends, parses and decodes.
 
 Order of a step: raw logits -> guidance -> mask -> temperature -> top-k -> top-p -> one id per row. Rows may
-be in different states (text, in an image, in a molecule); a row that is done leaves the batch.
+be in different states (text, in an image, in a molecule); a row that is done leaves the batch. At a stacked
+position the same is done for each further part, on the depth head's logits, before the next position.
 
     sampler = Sampler(decoder, vocabulary, modalities)
     [answer] = sampler.generate([document], guidance={"image": 4.0}, first="image")
@@ -23,14 +24,14 @@ from unitok.generate.choose import Choice, choose, uniforms
 from unitok.generate.guidance import check, guide, scales
 from unitok.generate.masks import Masks
 from unitok.generate.stream import Event, Teller
-from unitok.grammar import Grammar
+from unitok.grammar import Grammar, State
 from unitok.modality import Modality
 from unitok.model.decoder import Decoder
 from unitok.segment import Mark, Segment
 from unitok.vocabulary import Vocabulary
 
 Prompt = Document | Rendered | Tensor
-"""What a row goes on from: a document (its `prompt` is taken), or rendered columns, or ids int64 [L]."""
+"""What a row goes on from: a document (its `prompt` is taken), or rendered columns, or ids int64 [L] (serial)."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,11 @@ class Sampler:
                 f"the model has {decoder.config.vocab_size} ids and the vocabulary {len(vocabulary)}: "
                 "use the unitok.json that lies beside the checkpoint"
             )
+        if dict(decoder.config.stacks) != vocabulary.stacks:
+            raise ValueError(
+                f"the model has stacked blocks {dict(decoder.config.stacks)} and the vocabulary {vocabulary.stacks}: "
+                "use the unitok.json that lies beside the checkpoint"
+            )
         self.decoder = decoder
         self.vocabulary = vocabulary
         self.modalities = modalities
@@ -114,7 +120,7 @@ class Sampler:
 
         Args:
             prompts: one per row, chats that end with `assistant`, or plain documents; not both in one call.
-            budget: ids that a row may get, for all or for each; the row is closed in time.
+            budget: positions that a row may get, for all or for each; the row is closed in time.
             temperature: 0 takes the likeliest id.
             top_k: choose among that many likeliest ids; 0 = all.
             top_p: choose among the fewest likeliest ids that hold this much probability.
@@ -133,20 +139,21 @@ class Sampler:
         out: list[list[int]] = [[] for _ in prompts]
         for rows, ids in self._run(prompts, nulls, options):
             for row, new in zip(rows, ids, strict=True):
-                out[row].append(new)
+                out[row] += new
         return [self.vocabulary.parse(ids) for ids in out]
 
     def stream(self, prompt: Prompt, null: Prompt | None = None, **options: Any) -> Iterator[Event]:
         """The same for one prompt, told as it comes; takes the options of `generate`."""
         teller = Teller(self.vocabulary, self.modalities)
         for _, ids in self._run([prompt], None if null is None else [null], Options(**options)):
-            yield from teller.push(ids[0])
+            for new in ids[0]:
+                yield from teller.push(new)
         yield from teller.close()
 
     def _run(
         self, prompts: Sequence[Prompt], nulls: Sequence[Prompt] | None, options: Options
-    ) -> Iterator[tuple[list[int], list[int]]]:
-        """Step after step: the rows that got an id, and the ids."""
+    ) -> Iterator[tuple[list[int], list[list[int]]]]:
+        """Step after step: the rows that got a position, and the ids that each got."""
         if not prompts:
             return
         job = self._job(prompts, nulls, options)
@@ -154,25 +161,30 @@ class Sampler:
             yield from self._decode(job, list(range(len(prompts))[start : start + self.batch]))
 
     @torch.no_grad()
-    def _decode(self, job: _Job, rows: list[int]) -> Iterator[tuple[list[int], list[int]]]:
+    def _decode(self, job: _Job, rows: list[int]) -> Iterator[tuple[list[int], list[list[int]]]]:
         device = self.decoder.lm_head.weight.device
         budgets = [job.budgets[row] for row in rows]
         states = job.grammar.start(len(rows), budgets)
         draws = job.draws[rows].to(device)
         groups = [job.groups[row] for row in rows]
         batch = Batch(self.decoder, groups, max(budgets), self.vocabulary.mark("pad"))
+        parts = 1 + self.vocabulary.more
         for step in range(max(budgets)):
             lines, only = job.masks.of(states)
             if -1 in only:
                 logits = batch.logits()  # [B, 1 or 2, V]
                 blocks = [state.block for state in states]
                 guided = guide(logits, scales(job.guidance, blocks)) if job.guided else logits[:, 0]
-                ids = choose(job.masks.apply(guided, lines), draws[:, step], job.how)
+                ids = choose(job.masks.apply(guided, lines), draws[:, step * parts], job.how)
                 new = ids.tolist()
             else:
                 new, ids = only, torch.tensor(only, device=device)
             job.grammar.advance(states, new)
-            yield rows, new
+            written = [[one] for one in new]
+            more = None
+            if parts > 1:
+                more = self._further(job, batch, states, written, draws[:, step * parts :])
+            yield rows, written
             done = [state.done for state in states]
             if all(done):
                 return
@@ -181,7 +193,49 @@ class Sampler:
                 batch.keep(order)
                 rows, states = [rows[i] for i in order], [states[i] for i in order]
                 draws, ids = draws[order], ids[order]
-            batch.step(ids)
+                more = None if more is None else more[order]
+            batch.step(ids, more)
+
+    def _further(
+        self, job: _Job, batch: Batch, states: list[State], written: list[list[int]], draws: Tensor
+    ) -> Tensor:
+        """Choose the further parts of the rows that are within a stacked position.
+
+        Args:
+            job: the call.
+            batch: stands before the position.
+            states: of all rows, moved on with every part.
+            written: the ids of every row's position, to which parts are appended.
+            draws: uniform numbers [B, at least P], the first of which is used up.
+
+        Returns:
+            The column `more` of the position, int64 [B, P - 1].
+        """
+        more = torch.full((len(states), self.vocabulary.more), -1, device=draws.device)
+        for part in range(1, self.vocabulary.more + 1):
+            due: dict[str, list[int]] = {}
+            for row, state in enumerate(states):
+                block = job.grammar.unfinished(state)
+                if block is not None:
+                    due.setdefault(block.name, []).append(row)
+            for name, rows in due.items():  # each block has a range, so a table, of its own
+                here = [states[row] for row in rows]
+                lines, only = job.masks.of(here)
+                if -1 in only:
+                    start = self.vocabulary.block(name).ranges[part][0]
+                    known = torch.tensor([written[row] for row in rows], device=draws.device)
+                    logits = batch.part_logits(name, rows, known)  # [R, 1 or 2, n]
+                    scale = scales(job.guidance, [name] * len(rows))
+                    guided = guide(logits, scale) if job.guided else logits[:, 0]
+                    masked = job.masks.apply(guided, lines, start)
+                    new = (choose(masked, draws[rows, part], job.how) + start).tolist()
+                else:
+                    new = only
+                job.grammar.advance(here, new)
+                for row, one in zip(rows, new, strict=True):
+                    written[row].append(one)
+                more[rows, part - 1] = torch.tensor(new, device=draws.device)
+        return more
 
     def _job(self, prompts: Sequence[Prompt], nulls: Sequence[Prompt] | None, options: Options) -> _Job:
         how = options.how
@@ -199,17 +253,18 @@ class Sampler:
             )
         grammar, masks = self._grammar(rendered, options)
         grammar.start(len(prompts), budgets)  # refuses a budget that is too small before any row is written
-        draws = uniforms(options.seed, len(prompts), max(budgets))
+        draws = uniforms(options.seed, len(prompts), max(budgets) * (1 + self.vocabulary.more))
         return _Job(groups, budgets, draws, grammar, masks, how, options.guidance, options.guided)
 
     def _rendered(self, prompt: Prompt) -> Rendered:
         if isinstance(prompt, Document):
             prompt = prompt.prompt(self.vocabulary)
         if isinstance(prompt, Tensor):
-            kind = torch.from_numpy(self.vocabulary.kind_of(prompt))
-            prompt = Rendered(
-                prompt, torch.zeros(len(prompt)), kind, {}, torch.zeros(len(prompt), dtype=torch.bool)
-            )
+            self.vocabulary.kind_of(prompt)  # refuses ids that there are not
+            ids, more = self.vocabulary.fold(prompt)
+            kind = torch.from_numpy(self.vocabulary.kind_of(ids))
+            no = torch.zeros(len(ids), dtype=torch.bool)
+            prompt = Rendered(ids, torch.zeros(len(ids)), kind, {}, no, more)
         if not len(prompt.ids):
             raise ValueError("a prompt is empty: it needs at least the doc mark to go on from")
         return prompt

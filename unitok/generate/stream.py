@@ -14,8 +14,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from unitok.block import Block
 from unitok.modality import Codes, Item, Modality
-from unitok.vocabulary import Block, Vocabulary
+from unitok.vocabulary import Vocabulary
 
 Event = (
     tuple[Literal["text"], str]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from unitok.modality import Side
 
 Backend = Literal["sdpa", "flex"]
+Stack = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class ModelConfig:
         rope_theta: base of the rotary frequencies.
         norm_eps: of every RMSNorm.
         channels: side channels by name, "<block>_<channel>".
+        stacks: of each stacked block the ids (first, past the last) of its further parts, in order.
         backend: how packed rows attend, see `unitok.model.attention`.
         recompute: keep only each block's input and run the block again in the backward pass.
         max_length: longest sequence to expect; only written to exported folders.
@@ -51,6 +53,7 @@ class ModelConfig:
     rope_theta: float = 10_000.0
     norm_eps: float = 1e-6
     channels: Mapping[str, Side] = field(default_factory=dict)
+    stacks: Mapping[str, Stack] = field(default_factory=dict)
     backend: Backend = "sdpa"
     recompute: bool = False
     max_length: int = 32_768
@@ -74,6 +77,7 @@ class ModelConfig:
         *,
         vocab_size: int,
         channels: Mapping[str, Side] | None = None,
+        stacks: Mapping[str, Stack] | None = None,
         width: int | None = None,
         backend: Backend = "sdpa",
         recompute: bool = False,
@@ -93,18 +97,32 @@ class ModelConfig:
             head_dim=head_dim,
             hidden=32 * -(-8 * width // (3 * 32)),
             channels=dict(channels or {}),
+            stacks=dict(stacks or {}),
             backend=backend,
             recompute=recompute,
         )
+
+    @property
+    def depth_layers(self) -> int:
+        """Layers of the depth head, which runs once per further part: a quarter of the decoder's."""
+        return max(1, self.layers // 4) if self.stacks else 0
+
+    @property
+    def more(self) -> int:
+        """The most further parts of a stacked position."""
+        return max((len(ranges) for ranges in self.stacks.values()), default=0)
 
     @property
     def parameters(self) -> int:
         """How many numbers the decoder learns."""
         attention = self.width * self.head_dim * 2 * (self.heads + self.kv_heads)
         norms = 2 * self.width + 2 * self.head_dim * self.qk_norm
-        blocks = self.layers * (attention + 3 * self.width * self.hidden + norms)
+        layer = attention + 3 * self.width * self.hidden + norms
         sides = sum((side.size if side.kind == "ids" else side.width) for side in self.channels.values())
-        return blocks + self.width * (2 * self.vocab_size + 1 + sides)
+        parts = sum(stop - start for ranges in self.stacks.values() for start, stop in ranges)
+        entry = self.width + 1 if self.stacks else 0  # and a norm
+        blocks = (self.layers + self.depth_layers) * layer
+        return blocks + self.width * (2 * self.vocab_size + 1 + sides + parts + entry)
 
 
 class ModelSection(BaseModel):
@@ -120,12 +138,15 @@ class ModelSection(BaseModel):
         None, description="a Hugging Face folder (Qwen3, Llama) whose sizes and weights are taken"
     )
 
-    def build(self, vocab_size: int, channels: Mapping[str, Side]) -> ModelConfig:
-        """The sizes for a vocabulary of `vocab_size` ids with these side channels."""
+    def build(
+        self, vocab_size: int, channels: Mapping[str, Side], stacks: Mapping[str, Stack] | None = None
+    ) -> ModelConfig:
+        """The sizes for a vocabulary of `vocab_size` ids with these side channels and stacked blocks."""
         return ModelConfig.preset(
             self.depth,
             vocab_size=vocab_size,
             channels=channels,
+            stacks=stacks,
             width=self.width,
             backend=self.backend,
             recompute=self.recompute,

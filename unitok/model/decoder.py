@@ -7,12 +7,14 @@ RMSNorm, rotary positions (the half-rotation of Hugging Face), grouped-query att
 each head's query and key, an untied head (Yang et al., "Qwen3 Technical Report", 2025). Parameters are
 called as in `Qwen3ForCausalLM`, so pretrained folders load and exports open there. The names
 `embed_tokens`, `embed_<channel>` and `lm_head` also tell DeepSpeed's Muon what to leave to Adam.
+
+Of a stacked block, the vectors of a position's parts are summed, and `decoder.depth` predicts the further ones.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol, cast
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -21,84 +23,10 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from unitok.model import embed
-from unitok.model.attention import Where, attend
+from unitok.model.attention import Where
 from unitok.model.config import ModelConfig
-
-
-class KeyValues(Protocol):
-    """What the decoder asks of a key/value cache, so that a step of generation costs one step.
-
-    `mask(t)` is asked for first, once per forward, then `append` once per layer in order; the cache moves on
-    by `t` positions after the last layer.
-    """
-
-    def mask(self, t: int) -> Tensor:
-        """Bool [B, 1, t, S]: which of the S positions that `append` returns each of `t` new ones sees."""
-        ...
-
-    def append(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Store keys and values [B, G, t, d] of new positions; returns all of them, [B, G, S, d]."""
-        ...
-
-
-class Attention(nn.Module):
-    """Grouped-query self-attention with rotary positions and normed queries and keys."""
-
-    def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
-        self.head_dim = config.head_dim
-        self.q_proj = nn.Linear(config.width, config.heads * config.head_dim, bias=False)
-        self.k_proj = nn.Linear(config.width, config.kv_heads * config.head_dim, bias=False)
-        self.v_proj = nn.Linear(config.width, config.kv_heads * config.head_dim, bias=False)
-        self.o_proj = nn.Linear(config.heads * config.head_dim, config.width, bias=False)
-        norm = nn.RMSNorm if config.qk_norm else nn.Identity
-        self.q_norm = norm(config.head_dim, eps=config.norm_eps)
-        self.k_norm = norm(config.head_dim, eps=config.norm_eps)
-
-    def forward(
-        self, x: Tensor, turn: tuple[Tensor, Tensor], where: Where, cache: KeyValues | None, layer: int
-    ) -> Tensor:
-        """[B, T, D] -> [B, T, D]."""
-        q = rearrange(self.q_proj(x), "b t (h d) -> b h t d", d=self.head_dim)
-        k = rearrange(self.k_proj(x), "b t (h d) -> b h t d", d=self.head_dim)
-        v = rearrange(self.v_proj(x), "b t (h d) -> b h t d", d=self.head_dim)
-        q, k = rotate(self.q_norm(q), turn), rotate(self.k_norm(k), turn)
-        if cache is not None:
-            k, v = cache.append(layer, k, v)
-        out = attend(q, k, v, where)  # [B, H, T, d]
-        return cast("Tensor", self.o_proj(rearrange(out, "b h t d -> b t (h d)")))
-
-
-class Mlp(nn.Module):
-    """SwiGLU (Shazeer, "GLU variants improve transformer", 2020)."""
-
-    def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
-        self.gate_proj = nn.Linear(config.width, config.hidden, bias=False)
-        self.up_proj = nn.Linear(config.width, config.hidden, bias=False)
-        self.down_proj = nn.Linear(config.hidden, config.width, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, T, D] -> [B, T, D]."""
-        return cast("Tensor", self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x)))
-
-
-class Layer(nn.Module):
-    """One block: normed attention, then normed SwiGLU, each added to the stream."""
-
-    def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
-        self.input_layernorm = nn.RMSNorm(config.width, eps=config.norm_eps)
-        self.self_attn = Attention(config)
-        self.post_attention_layernorm = nn.RMSNorm(config.width, eps=config.norm_eps)
-        self.mlp = Mlp(config)
-
-    def forward(
-        self, x: Tensor, turn: tuple[Tensor, Tensor], where: Where, cache: KeyValues | None, layer: int
-    ) -> Tensor:
-        """[B, T, D] -> [B, T, D]."""
-        x = x + self.self_attn(self.input_layernorm(x), turn, where, cache, layer)
-        return cast("Tensor", x + self.mlp(self.post_attention_layernorm(x)))
+from unitok.model.depth import DepthHead
+from unitok.model.layer import KeyValues, Layer, rotary
 
 
 class Backbone(nn.Module):
@@ -113,11 +41,24 @@ class Backbone(nn.Module):
         for name, side in config.channels.items():
             self.add_module(f"embed_{name}", embed.build(side, config.width))
 
+    def vectors(self, ids: Tensor) -> Tensor:
+        """Embeddings [..., D] of ids [...]; 0 where an id is -1."""
+        present = rearrange(ids >= 0, "... -> ... 1")
+        return cast("Tensor", self.embed_tokens(ids.clamp(min=0)) * present)
+
     def forward(
-        self, tokens: Tensor, pos: Tensor, side: Mapping[str, Tensor], where: Where, cache: KeyValues | None
+        self,
+        tokens: Tensor,
+        pos: Tensor,
+        side: Mapping[str, Tensor],
+        where: Where,
+        cache: KeyValues | None,
+        more: Tensor | None,
     ) -> Tensor:
-        """Tokens [B, T] -> hidden states [B, T, D]."""
+        """Tokens [B, T] and their further parts [B, T, P - 1] -> hidden states [B, T, D]."""
         x = self.embed_tokens(tokens)  # [B, T, D]
+        for column in () if more is None else more.unbind(-1):  # all at once would be P times the memory
+            x = x + self.vectors(column)
         for name, spec in self.config.channels.items():
             channel = side[name] if name in side else embed.absent(spec, tokens)
             x = x + self.get_submodule(f"embed_{name}")(channel)
@@ -138,6 +79,7 @@ class Decoder(nn.Module):
         self.config = config
         self.model = Backbone(config)
         self.lm_head = nn.Linear(config.width, config.vocab_size, bias=False)
+        self.depth = DepthHead(config) if config.stacks else None
         self.initialise()
 
     @torch.no_grad()
@@ -164,6 +106,7 @@ class Decoder(nn.Module):
         pos: Tensor,
         side: Mapping[str, Tensor] | None = None,
         cache: KeyValues | None = None,
+        more: Tensor | None = None,
     ) -> Tensor:
         """Hidden states of a batch of rows.
 
@@ -173,33 +116,36 @@ class Decoder(nn.Module):
             pos: int64 [B, T], positions, starting anew in each document.
             side: {channel: [B, T, width]}; a missing channel is absent everywhere.
             cache: keys and values of earlier positions; its mask replaces the documents'.
+            more: int64 [B, T, P - 1], further parts of stacked positions, -1 absent; None: absent everywhere.
 
         Returns:
             [B, T, D].
         """
         mask = None if cache is None else cache.mask(tokens.shape[1])
         where = Where(doc, self.config.backend, mask)
-        return cast("Tensor", self.model(tokens, pos, side or {}, where, cache))
+        return cast("Tensor", self.model(tokens, pos, side or {}, where, cache, more))
 
     def logits(self, hidden: Tensor) -> Tensor:
         """[..., D] -> [..., V]."""
         return cast("Tensor", self.lm_head(hidden))
 
+    def nats(self, hidden: Tensor, target: Tensor, more: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """What targets cost after hidden states, each part by itself.
 
-def rotary(pos: Tensor, head_dim: int, theta: float, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Cosines and sines [B, 1, T, d] of positions [B, T] (Su et al., "RoFormer", 2021).
+        Args:
+            hidden: [m, D].
+            target: int64 [m].
+            more: int64 [m, P - 1], the targets' further parts, -1 absent; None of a decoder that stacks nothing.
 
-    Computed in float32 from the configuration: a buffer would be rounded when the module turns to bf16.
-    """
-    steps = torch.arange(0, head_dim, 2, dtype=torch.float32, device=pos.device)
-    frequency = theta ** (-steps / head_dim)  # [d / 2]
-    angle = rearrange(pos.float(), "b t -> b 1 t 1") * frequency
-    angle = torch.cat((angle, angle), dim=-1)
-    return angle.cos().to(dtype), angle.sin().to(dtype)
-
-
-def rotate(x: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
-    """Turn heads [B, H, T, d]: the first half of the last axis pairs with the second."""
-    cos, sin = turn
-    first, second = x.chunk(2, dim=-1)
-    return x * cos + torch.cat((-second, first), dim=-1) * sin
+        Returns:
+            nats and log-partitions, float32 [m, P], 0 where there is no part.
+        """
+        logits = self.logits(hidden).float()  # [m, V]
+        nats = F.cross_entropy(logits, target, reduction="none")
+        # The log-partition without a second pass over all logits: the chosen logit + nats.
+        partition = logits.gather(1, target[:, None]).squeeze(1) + nats
+        if self.depth is None or more is None:
+            return nats[:, None], partition[:, None]
+        parts = torch.cat([target[:, None], more], dim=1)  # [m, P]
+        further = self.depth.nats(hidden, self.model.vectors(parts), more)
+        return torch.cat([nats[:, None], further[0]], 1), torch.cat([partition[:, None], further[1]], 1)

@@ -5,6 +5,9 @@
 
 Parameters are called the same on both sides, so nothing is renamed. Side channels, which the stock classes
 do not know, lie in `side.safetensors` beside the rest. Growing the vocabulary appends rows: no id moves.
+
+A decoder with stacked blocks computes what no stock class does: its folder names a model type that transformers
+refuses, and only `load` opens it. For a folder that opens there, train with the flat layout.
 """
 
 from __future__ import annotations
@@ -21,10 +24,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from unitok.modality import Side
-from unitok.model.config import Backend, ModelConfig
+from unitok.model.config import Backend, ModelConfig, Stack
 from unitok.model.decoder import Decoder
 
 ARCHITECTURES = {"qwen3": "Qwen3ForCausalLM", "llama": "LlamaForCausalLM"}
+STACKED = "unitok_stacked_"
+"""Begins the model type of a folder with stacked blocks: "unitok_stacked_qwen3"."""
 TABLES = ("model.embed_tokens.weight", "lm_head.weight")
 
 
@@ -36,6 +41,7 @@ def load(
     folder: str | Path,
     vocab_size: int | None = None,
     channels: Mapping[str, Side] | None = None,
+    stacks: Mapping[str, Stack] | None = None,
     *,
     backend: Backend = "sdpa",
     recompute: bool = False,
@@ -46,6 +52,7 @@ def load(
         folder: holds config.json and *.safetensors.
         vocab_size: rows the id tables shall have; more than the folder's are appended. None = the folder's.
         channels: side channels; those that the folder lacks start at zero. None = the folder's.
+        stacks: stacked blocks; what of the depth head the folder lacks starts at random. None = the folder's.
         backend: see `ModelConfig`.
         recompute: see `ModelConfig`.
 
@@ -54,7 +61,7 @@ def load(
         ValueError: weights are missing, too many, or of the wrong shape.
     """
     folder = Path(folder)
-    config = read_config(folder, channels)
+    config = read_config(folder, channels, stacks)
     found = read_weights(folder)
     if TABLES[0] not in found:
         raise ValueError(f"{folder} has no {TABLES[0]}: get a folder of a whole model")
@@ -70,6 +77,7 @@ def load(
         found[name] = grow(found[name], grown)
     expected = decoder.state_dict()
     optional = {f"model.embed_{name}.weight" for name in config.channels}
+    optional |= {name for name in expected if _is_depth(name) and _is_new(name, found)}
     missing = expected.keys() - found.keys() - optional
     surplus = found.keys() - expected.keys()
     if missing or surplus:
@@ -102,7 +110,7 @@ def save(decoder: Decoder, folder: str | Path, weights: Mapping[str, Tensor] | N
     folder.mkdir(parents=True, exist_ok=True)
     weights = decoder.state_dict() if weights is None else weights
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
-    sides = {name: tensors.pop(name) for name in list(tensors) if _is_side(name)}
+    sides = {name: tensors.pop(name) for name in list(tensors) if _is_side(name) or _is_depth(name)}
     _write(tensors, folder / "model.safetensors")
     if sides:
         _write(sides, folder / "side.safetensors")
@@ -114,9 +122,12 @@ def save(decoder: Decoder, folder: str | Path, weights: Mapping[str, Tensor] | N
 def describe(config: ModelConfig, dtype: str = "float32") -> dict[str, Any]:
     """The content of config.json."""
     kind = "qwen3" if config.qk_norm else "llama"
+    ours: dict[str, Any] = {"channels": {name: vars(side) for name, side in config.channels.items()}}
+    if config.stacks:
+        ours["stacks"] = {name: [list(one) for one in ranges] for name, ranges in config.stacks.items()}
     return {
-        "architectures": [ARCHITECTURES[kind]],
-        "model_type": kind,
+        "architectures": ["unitok.model.decoder.Decoder" if config.stacks else ARCHITECTURES[kind]],
+        "model_type": STACKED + kind if config.stacks else kind,
         "vocab_size": config.vocab_size,
         "hidden_size": config.width,
         "num_hidden_layers": config.layers,
@@ -134,11 +145,13 @@ def describe(config: ModelConfig, dtype: str = "float32") -> dict[str, Any]:
         "tie_word_embeddings": False,
         "use_sliding_window": False,
         "torch_dtype": dtype,
-        "unitok": {"channels": {name: vars(side) for name, side in config.channels.items()}},
+        "unitok": ours,
     }
 
 
-def read_config(folder: Path, channels: Mapping[str, Side] | None = None) -> ModelConfig:
+def read_config(
+    folder: Path, channels: Mapping[str, Side] | None = None, stacks: Mapping[str, Stack] | None = None
+) -> ModelConfig:
     """The sizes that a folder's config.json tells.
 
     Raises:
@@ -151,7 +164,7 @@ def read_config(folder: Path, channels: Mapping[str, Side] | None = None) -> Mod
         raw: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise UnknownModel(f"{path} is not JSON ({error}): get the folder again") from error
-    kind = raw.get("model_type")
+    kind = str(raw.get("model_type")).removeprefix(STACKED)
     if kind not in ARCHITECTURES:
         raise UnknownModel(f"{folder} holds a {kind!r}: this decoder loads {' and '.join(ARCHITECTURES)}")
     rope = raw.get("rope_parameters") or raw.get("rope_scaling") or {}
@@ -167,9 +180,16 @@ def read_config(folder: Path, channels: Mapping[str, Side] | None = None) -> Mod
             raise UnknownModel(
                 f"{folder} uses {feature}, which this decoder lacks: choose a model without it"
             )
+    ours = raw.get("unitok", {})
     if channels is None:
-        stored = raw.get("unitok", {}).get("channels", {})
-        channels = {name: Side(**side) for name, side in stored.items()}
+        channels = {name: Side(**side) for name, side in ours.get("channels", {}).items()}
+    stored = {name: tuple((a, b) for a, b in ranges) for name, ranges in ours.get("stacks", {}).items()}
+    moved = [name for name in stored if stacks is not None and stacks.get(name) != stored[name]]
+    if moved:
+        raise ValueError(
+            f"{folder} was trained with block {moved[0]!r} stacked, its parts at {stored[moved[0]]}, and is asked for "
+            f"{(stacks or {}).get(moved[0])}: use the unitok.json that lies beside it"
+        )
     sizes = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
     if lacking := [name for name in sizes if name not in raw]:
         raise UnknownModel(f"{path} does not say {lacking[0]}: get the folder again")
@@ -186,6 +206,7 @@ def read_config(folder: Path, channels: Mapping[str, Side] | None = None) -> Mod
         rope_theta=float(rope.get("rope_theta") or raw.get("rope_theta") or 10_000.0),
         norm_eps=raw.get("rms_norm_eps", 1e-6),
         channels=dict(channels),
+        stacks=dict(stored if stacks is None else stacks),
         max_length=raw.get("max_position_embeddings", 32_768),
     )
 
@@ -231,6 +252,15 @@ def _write(tensors: Mapping[str, Tensor], path: Path) -> None:
         save_file(dict(tensors), path, metadata={"format": "pt"})
     except SafetensorError as error:  # a full disk, above all
         raise OSError(f"{path} could not be written ({error}): free some space and start again") from error
+
+
+def _is_depth(name: str) -> bool:
+    return name.startswith("depth.")
+
+
+def _is_new(name: str, found: Mapping[str, Tensor]) -> bool:
+    """Whether a folder may lack a part of the depth head: all of it, or the head of a block that came later."""
+    return "depth.entry.weight" not in found or name.startswith("depth.lm_heads.")
 
 
 def _is_side(name: str) -> bool:

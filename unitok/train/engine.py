@@ -28,7 +28,7 @@ from unitok.train.config import TrainConfig
 from unitok.train.derive import derive, shape
 
 Batch = Sequence[Any]
-"""The arguments of one forward: tensors, or mappings of tensors, without device."""
+"""The arguments of one forward: tensors, mappings of tensors, or None, without device."""
 
 
 @runtime_checkable
@@ -220,7 +220,7 @@ class Engine:
             return value.to(self.device, non_blocking=True)
         if isinstance(value, Mapping):
             return {key: self._move(item) for key, item in value.items()}
-        return tuple(self._move(item) for item in value)
+        return None if value is None else tuple(self._move(item) for item in value)
 
 
 def device() -> torch.device:

@@ -1,10 +1,11 @@
 """The module that DeepSpeed trains: logits and loss inside one forward, in pieces.
 
-    loss, sums = LanguageModel(decoder, kinds=5)(tokens, targets, weight, kind, doc, pos, side)
+    loss, sums = LanguageModel(decoder, kinds=5)(tokens, targets, weight, kind, doc, pos, side, more)
 
 `loss` is a *sum* over supervised targets; the trainer divides it by the step's global weight. The head runs
 here because ZeRO-3 gathers its weight only within the engine's forward. Logits exist for `chunk` positions
-at a time and are computed again in the backward pass, so [B, T, V] never exists.
+at a time and are computed again in the backward pass, so [B, T, V] never exists. Every part of a stacked
+position counts as a code of its own with the position's weight, so the loss means the same in both layouts.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from pathlib import Path
 from typing import cast
 
 import torch
-import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -49,6 +49,7 @@ class LanguageModel(nn.Module):
         doc: Tensor,
         pos: Tensor,
         side: Mapping[str, Tensor],
+        more: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """The loss of a batch of rows; the arguments are the fields of a `Row`, in its order.
 
@@ -60,25 +61,29 @@ class LanguageModel(nn.Module):
             doc: int [B, T], -1 = pad.
             pos: int64 [B, T].
             side: {channel: [B, T, width]}.
+            more: int64 [B, T, P - 1], further parts, -1 absent; None if nothing is stacked.
 
         Returns:
             The summed loss (z-loss included), a scalar that carries gradient; and [2, kinds] without it:
             per kind the weighted sum of nats (z-loss apart) and the sum of weights.
         """
-        hidden = rearrange(self.decoder(tokens, doc, pos, side), "b t d -> (b t) d")
+        hidden = rearrange(self.decoder(tokens, doc, pos, side, more=more), "b t d -> (b t) d")
         weight = torch.where(targets >= 0, weight, 0.0).flatten()
+        following = None if more is None else rearrange(next_parts(more), "b t p -> (b t) p")
         picked = weight.nonzero().squeeze(1)  # [m], what is supervised
         total = hidden.new_zeros((), dtype=torch.float32)
         sums = hidden.new_zeros((2, self.kinds), dtype=torch.float32)
         # As many pieces as the shape alone demands: under ZeRO-3 every rank must call the head equally often.
         pieces = picked.tensor_split(-(-targets.numel() // self.chunk))
         for piece in pieces:
-            given = hidden[piece], targets.flatten()[piece]
+            further = None if following is None else following[piece]
+            given = hidden[piece], targets.flatten()[piece], further
             # A single piece is needed whole at once in the backward pass, which follows: nothing to save.
             nats, cost = self._piece(*given) if len(pieces) == 1 else self._again(*given)
             share = weight[piece]
             total = total + (share * cost).sum()
-            pair = torch.stack((share * nats.detach(), share))  # [2, m]
+            codes = share if further is None else share * (1 + (further >= 0).sum(1))
+            pair = torch.stack((share * nats.detach(), codes))  # [2, m]
             sums.index_add_(1, kind.flatten()[piece].long(), pair)
         return total, sums
 
@@ -90,17 +95,20 @@ class LanguageModel(nn.Module):
         }
         save(self.decoder, folder, mine)
 
-    def _piece(self, hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Nats [m] of targets [m] after hidden states [m, D], and what they cost with the z-loss, [m]."""
-        logits = self.decoder.logits(hidden).float()  # [m, V]
-        nats = F.cross_entropy(logits, targets, reduction="none")
+    def _piece(self, hidden: Tensor, targets: Tensor, more: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Nats [m] of targets [m] with all their parts, and what they cost with the z-loss, [m]."""
+        parts, partition = self.decoder.nats(hidden, targets, more)  # [m, P]
+        nats = parts.sum(1)
         if self.z_loss == 0:
             return nats, nats
-        # The log-partition without a second pass over all logits: the chosen logit + nats.
-        partition = logits.gather(1, targets[:, None]).squeeze(1) + nats
-        return nats, nats + self.z_loss * partition.square()
+        return nats, nats + self.z_loss * partition.square().sum(1)
 
-    def _again(self, hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    def _again(self, hidden: Tensor, targets: Tensor, more: Tensor | None) -> tuple[Tensor, Tensor]:
         """`_piece`, its logits forgotten and computed again in the backward pass."""
-        result = checkpoint(self._piece, hidden, targets, use_reentrant=False)
+        result = checkpoint(self._piece, hidden, targets, more, use_reentrant=False)
         return cast("tuple[Tensor, Tensor]", result)
+
+
+def next_parts(more: Tensor) -> Tensor:
+    """The further parts [B, T, P - 1] of what follows each position; they belong to a target, where there is one."""
+    return torch.cat([more[:, 1:], torch.full_like(more[:, :1], -1)], dim=1)
