@@ -26,4 +26,5 @@ def rotated(z: Tensor, z_q: Tensor) -> Tensor:
         middle = F.normalize(start + end, dim=-1, eps=1e-6)
         stretch = z_q.norm(dim=-1, keepdim=True) / z.norm(dim=-1, keepdim=True).clamp(min=1e-6)
     turned = z - 2 * (z * middle).sum(-1, keepdim=True) * middle + 2 * (z * start).sum(-1, keepdim=True) * end
-    return turned * stretch
+    out: Tensor = turned * stretch
+    return out
