@@ -40,6 +40,7 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument(
         "--out", type=Path, default=Path("report.json"), help="report to write; a .png goes beside"
     )
+    out.add_argument("--device", default="cpu", help="where the tokenizer and the measures run, as in cuda")
     out.add_argument("--batch", type=int, default=16, help="pictures at a time")
     out.add_argument("--pairs", type=int, default=12, help="pictures shown beside their reconstructions")
     out.add_argument("--perceptual", choices=sorted(BACKBONES), default="lpips", help="perceptual measure")
@@ -52,9 +53,10 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     """Evaluate, write the report and give it back."""
     args = parser().parse_args(arguments)
     options = dict(args.options) | ({} if args.weights is None else {"weights": args.weights})
+    options |= {} if args.device == "cpu" else {"device": args.device}
     tokenizer = registry.create(args.modality, **options)
-    measure = Perceptual({args.perceptual: 1.0}, args.backbones)
-    space = feature_space(args.inception)
+    measure = Perceptual({args.perceptual: 1.0}, args.backbones).to(args.device)
+    space = feature_space(args.inception, args.device)
     columns = (SpinnerColumn(), TextColumn("{task.completed} pictures"), TimeElapsedColumn())
     with Progress(*columns, transient=True) as bar:
         task = bar.add_task("", total=None)
@@ -65,6 +67,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
             space,
             batch=args.batch,
             keep=args.pairs,
+            device=args.device,
             seen=lambda count: bar.update(task, completed=count),
         )
     report = {"modality": args.modality, **options, "images": str(args.images), **found.report}

@@ -28,8 +28,8 @@ FID_SHA256 = "6726825d"  # the released file pt_inception-2015-12-05-6726825d.pt
 def psnr(made: Tensor, wanted: Tensor) -> Tensor:
     """Peak signal-to-noise ratio of each pair in dB, [B]; `made` is clamped to [0, 1], equal pictures give 100."""
     mse = (made.clamp(0, 1) - wanted).double().square().flatten(1).mean(1)
-    lowest: float = 10 ** (-BEST_PSNR / 10)
-    return (-10 * mse.clamp(min=lowest).log10()).float()
+    decibels: Tensor = -10 * mse.clamp(min=10.0 ** (-BEST_PSNR / 10)).log10()
+    return decibels.float()
 
 
 def ssim(made: Tensor, wanted: Tensor) -> Tensor:
@@ -70,7 +70,7 @@ class FeatureSpace(NamedTuple):
     features: Callable[[Tensor], Tensor]
 
 
-def feature_space(inception: str | Path | None = None) -> FeatureSpace:
+def feature_space(inception: str | Path | None = None, device: str = "cpu") -> FeatureSpace:
     """Where Frechet distances are taken: Inception's features from a local file, or `frechet-steerable`.
 
     The name is "FID" for the weights of pytorch-fid alone (told by their sha256), "frechet-STEM" for another
@@ -83,7 +83,7 @@ def feature_space(inception: str | Path | None = None) -> FeatureSpace:
         WeightsMismatch: a file of another network.
     """
     if inception is None:
-        return FeatureSpace("frechet-steerable", Steerable().statistics)
+        return FeatureSpace("frechet-steerable", Steerable().to(device).statistics)
     path = Path(inception)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; FID needs pt_inception-2015-12-05-6726825d.pth")
@@ -93,7 +93,7 @@ def feature_space(inception: str | Path | None = None) -> FeatureSpace:
         if key.endswith("num_batches_tracked"):
             state.setdefault(key, value)  # some copies leave these counters out
     load_weights(network, state, str(path))
-    return FeatureSpace("FID" if is_fid(path) else f"frechet-{path.stem}", network)
+    return FeatureSpace("FID" if is_fid(path) else f"frechet-{path.stem}", network.to(device))
 
 
 def is_fid(path: Path) -> bool:

@@ -52,6 +52,7 @@ def evaluate(
     *,
     batch: int = 16,
     keep: int = 12,
+    device: str = "cpu",
     seen: Callable[[int], object] = lambda count: None,
 ) -> Evaluation:
     """Reconstruct pictures and measure.
@@ -63,13 +64,14 @@ def evaluate(
         space: where the Frechet distance is taken; the default of `feature_space` if None.
         batch: pictures at a time.
         keep: how many pairs come back for a figure.
+        device: where the measures are; the tokenizer has its own.
         seen: called with the number of files after each batch.
 
     Raises:
         ValueError: no such source, or not one picture could be reconstructed.
     """
-    space = space or feature_space()
-    run = _Run(tokenizer, perceptual, space, keep)
+    space = space or feature_space(device=device)
+    run = _Run(tokenizer, perceptual, space, keep, device)
     for chunk in _batches(_opened(path, run.skipped), batch):
         run.add(chunk)
         seen(run.count + len(run.skipped))
@@ -92,7 +94,10 @@ def figure(pairs: list[Pair], across: int = 3) -> Image.Image:
 class _Run:
     """What adds up over batches."""
 
-    def __init__(self, tokenizer: Any, perceptual: nn.Module, space: FeatureSpace, keep: int) -> None:
+    def __init__(
+        self, tokenizer: Any, perceptual: nn.Module, space: FeatureSpace, keep: int, device: str
+    ) -> None:
+        self.device = device
         self.tokenizer, self.perceptual, self.space, self.keep = tokenizer, perceptual, space, keep
         self.continuous = is_continuous(tokenizer)
         self.usage = None if self.continuous else _usage(tokenizer)
@@ -145,12 +150,13 @@ class _Run:
 
     @torch.no_grad()
     def _measure(self, made: Tensor, wanted: Tensor) -> None:
+        made, wanted = made.to(self.device), wanted.to(self.device)
         self.count += len(made)
         self.size = list(made.shape[2:])
         self.sums["psnr"] += float(psnr(made, wanted).sum())
         self.sums["ssim"] += float(ssim(made, wanted).sum())
         self.sums["perceptual"] += len(made) * float(self.perceptual(made, wanted))
-        self.features.append((self.space.features(made), self.space.features(wanted)))
+        self.features.append((self.space.features(made).cpu(), self.space.features(wanted).cpu()))
 
     def report(self) -> dict[str, Any]:
         """All figures."""
