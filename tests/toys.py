@@ -92,6 +92,42 @@ class Brackets(Plain):
         return self.depth(prefix) if prefix else 1
 
 
+class Pairs(Plain):
+    """Two codes per position, the second always one above the first; a body may end only after a pair (0, 1)."""
+
+    def __init__(self, name: str = "pair") -> None:
+        super().__init__(name, 12, (1, None), parts=(6, 6))
+
+    def decode(self, codes: Sequence[Codes]) -> list[list[int]]:
+        for one in codes:
+            if not one.ids[:, 1].equal((one.ids[:, 0] + 1) % 6) or one.ids[-1, 0] != 0:
+                raise BadCodes(
+                    f"{one.ids.tolist()} has a second code that does not follow, or ends too early"
+                )
+        return super().decode(codes)
+
+    def legal(self, prefix: Sequence[int]) -> Legal:
+        if len(prefix) % 2:
+            second = 6 + (prefix[-1] + 1) % 6
+            return Legal((range(second, second + 1),), end=False)
+        return Legal((range(1), range(1, 6)), end=bool(prefix) and prefix[-2] == 0)
+
+    def shortest_end(self, prefix: Sequence[int]) -> int:
+        if len(prefix) % 2:
+            return 1 if prefix[-1] == 0 else 3
+        return 0 if prefix and prefix[-2] == 0 else 2
+
+
+def parted() -> dict[str, Modality]:
+    """The toys and two more with several codes per position: three with companions, and two under a rule."""
+    sound = Plain("sound", 15, (1, 4), parts=(6, 5, 4), side={"near": Side("ids", width=2, size=7)})
+    return {**toys(), "sound": sound, "pair": Pairs()}
+
+
+STACKED = ("cloud", "sound", "pair")
+"""The blocks of `parted` that can be stacked."""
+
+
 def toys() -> dict[str, Modality]:
     """One of each kind."""
     return {

@@ -118,6 +118,43 @@ def toy_trainer(folder: Path, stage: int = 2, vocab: Vocabulary | None = None, *
     return Trainer(module, feed, config, folder, **given)
 
 
+@torch.no_grad()
+def markov(vocab: Vocabulary, block: str, seed: int = 0) -> Decoder:
+    """A decoder that knows p(id | id before it) and, in `block` of two parts, the same in either layout.
+
+    Its vectors are one-hot and its blocks do nothing, so that the heads are the tables themselves.
+    """
+    size, forbidden = len(vocab), -40.0
+    g = torch.Generator().manual_seed(seed)
+    (a, b), (c, d) = vocab.block(block).ranges
+    table = torch.randn(
+        size, size, generator=g
+    )  # of the last part of a position, or any other id, to what follows
+    table[:, c:d] = forbidden
+    parts = torch.randn(b - a, d - c, generator=g).log_softmax(1)  # of the first part to the second
+    preset = ModelConfig.preset(1, vocab_size=size, width=size, stacks=vocab.stacks)
+    decoder = Decoder(preset)
+    for name, weight in decoder.named_parameters():
+        if name.endswith(("o_proj.weight", "down_proj.weight", "entry.weight")):
+            weight.zero_()
+    decoder.model.embed_tokens.weight.copy_(
+        torch.eye(size) * 1000
+    )  # so large that the norm's epsilon is nothing
+    length = size**0.5  # of a vector behind the norm
+    if decoder.depth is None:
+        table[a:b] = forbidden
+        table[a:b, c:d] = parts
+        decoder.lm_head.weight.copy_(table.T / length)
+    else:
+        table[a:b] = 0  # the last part alone tells what follows; two vectors share the length behind the norm
+        table[c:d] *= 2**0.5
+        decoder.lm_head.weight.copy_(table.T / length)
+        head = torch.zeros(d - c, size)
+        head[:, a:b] = parts.T / length
+        decoder.depth.lm_heads[f"{block}_1"].weight.copy_(head)
+    return decoder
+
+
 def _die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 

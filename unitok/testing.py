@@ -44,10 +44,12 @@ def conforms(
     _demand(len(samples) > 0, "conforms() needs at least one sample")
     codes = modality.encode(samples)
     _demand(len(codes) == len(samples), f"encode gave {len(codes)} codes for {len(samples)} items")
-    vocabulary = Vocabulary.build({modality.spec.name: modality})
+    flat, *stacked = _layouts(modality)
     for i, one in enumerate(codes):
         _shape(modality, one, i)
-        _laws_of_grammar(modality, vocabulary, one, i)
+        for vocabulary in (flat, *stacked):
+            _laws_of_layout(modality, vocabulary, one, i)
+        _laws_of_grammar(modality, flat.flat(modality.spec.name, one).tolist(), i)
     _determinism(modality, samples, codes)
     _round_trip(modality, codes, exact)
     for change in invariances:
@@ -70,20 +72,35 @@ def _shape(modality: Modality, codes: Codes, i: int) -> None:
         _demand(shape == (len(codes), width), f"sample {i}: channel {name} has shape {shape}, width {width}")
 
 
-def _laws_of_grammar(modality: Modality, vocabulary: Vocabulary, codes: Codes, i: int) -> None:
+def _layouts(modality: Modality) -> list[Vocabulary]:
+    """A vocabulary in which the modality is flat and, if it has parts, one in which it is stacked."""
+    name, spec = modality.spec.name, modality.spec
+    layouts = [(), (name,)] if len(spec.parts) > 1 and spec.framed else [()]
+    return [Vocabulary.build({name: modality}, stacked) for stacked in layouts]
+
+
+def _laws_of_layout(modality: Modality, vocabulary: Vocabulary, codes: Codes, i: int) -> None:
     name = modality.spec.name
-    flat = vocabulary.flat(name, codes)  # checks range and length
+    where = f"sample {i}, {'stacked' if vocabulary.more else 'flat'}"
     document = Document.of(Segment(name, codes))
-    ids = document.render(vocabulary).ids
+    rendered = document.render(vocabulary)
     _demand(
-        same(vocabulary.parse(ids), document.normal(vocabulary)), f"sample {i}: parse does not undo render"
+        same(rendered.parse(vocabulary), document.normal(vocabulary)), f"{where}: parse does not undo render"
     )
-    accepted = Grammar.document(vocabulary, {name: modality}).accepts(ids)
-    _demand(accepted, f"sample {i}: the grammar refuses the encoded item: look at legal() and shortest_end()")
+    accepted = Grammar.document(vocabulary, {name: modality}).accepts(rendered.serial)
+    _demand(accepted, f"{where}: the grammar refuses the encoded item: look at legal() and shortest_end()")
+
+
+def _laws_of_grammar(modality: Modality, flat: list[int], i: int) -> None:
     prefix: list[int] = []
-    for new in flat.tolist()[:64]:
+    parts = modality.spec.parts or (modality.spec.size,)
+    for new in flat[:64]:
         legal = modality.legal(prefix)
+        part = len(prefix) % len(parts)
+        first, stop = sum(parts[:part]), sum(parts[: part + 1])
         for r in legal.ranges:
+            inside = first <= r.start and r.stop <= stop
+            _demand(inside, f"sample {i}: legal({prefix}) allows {r}, part {part} has {first} to {stop - 1}")
             ends = {modality.shortest_end([*prefix, j]) for j in (r.start, r.stop - 1)}
             _demand(len(ends) == 1, f"sample {i}: shortest_end differs within the range {r} after {prefix}")
             rise = max(ends) - modality.shortest_end(prefix)
@@ -93,9 +110,9 @@ def _laws_of_grammar(modality: Modality, vocabulary: Vocabulary, codes: Codes, i
             )
         _demand(any(new in r for r in legal.ranges), f"sample {i}: legal({prefix}) leaves out the code {new}")
         prefix.append(new)
-    end = modality.legal(flat.tolist())
+    end = modality.legal(flat)
     _demand(end.end, f"sample {i}: legal() does not let the whole body end")
-    _demand(modality.shortest_end(flat.tolist()) == 0, f"sample {i}: shortest_end of a whole body is not 0")
+    _demand(modality.shortest_end(flat) == 0, f"sample {i}: shortest_end of a whole body is not 0")
 
 
 def _determinism(modality: Modality, samples: Sequence[Item], codes: Sequence[Codes]) -> None:

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from toys import Letters, Plain, toys
+from toys import Letters, Pairs, Plain, toys
 
-from unitok import Codes, Legal, Side
+from unitok import Codes, Legal, Side, Vocabulary
 from unitok.testing import DoesNotConform, conforms
 
 SAMPLES = {
+    "pair": [[[0, 1]], [[3, 4], [5, 0], [0, 1]]],
     "text": [[1, 2], [99, 98], [5]],
     "image": [[0, 1, 2, 3], [19, 0, 0, 1]],
     "cloud": [[[7, 3], [0, 0]], [[1, 2], [3, 3], [4, 0]]],
@@ -17,8 +18,20 @@ SAMPLES = {
 
 @pytest.mark.parametrize("name", sorted(SAMPLES))
 def test_the_toys_conform(name):
-    modality = toys()[name]
-    conforms(modality, SAMPLES[name], exact=True, rebuild=lambda: toys()[name])
+    def build():
+        return Pairs() if name == "pair" else toys()[name]
+
+    conforms(build(), SAMPLES[name], exact=True, rebuild=build)
+
+
+def test_a_modality_with_parts_is_checked_in_both_layouts(monkeypatch):
+    seen = []
+    build = Vocabulary.build.__func__
+    note = classmethod(lambda cls, given, stacked=(): seen.append(stacked) or build(cls, given, stacked))
+    monkeypatch.setattr(Vocabulary, "build", note)
+    conforms(toys()["cloud"], SAMPLES["cloud"])
+    conforms(toys()["image"], SAMPLES["image"])
+    assert seen == [(), ("cloud",), ()]
 
 
 class OutOfRange(Plain):
@@ -74,6 +87,19 @@ class Lossy(Plain):
         return [[0] for _ in codes]
 
 
+class Mixed(Plain):
+    """Lets a part come from the range of another."""
+
+    def __init__(self, name, size, length):
+        super().__init__(name, size, length, parts=(size - 1, 1))
+
+    def encode(self, items):
+        return [Codes(torch.zeros(2, 2, dtype=torch.int64)) for _ in items]
+
+    def legal(self, prefix):
+        return Legal((range(self.spec.size),), end=len(prefix) % 2 == 0)
+
+
 class Unsaid(Plain):
     def encode(self, items):
         return [Codes(torch.tensor([1]), {"secret": torch.ones(1, 1)}) for _ in items]
@@ -92,6 +118,7 @@ class Unsaid(Plain):
         (Leaps, "raises shortest_end by 99, over 16"),
         (Lossy, "encode\\(decode\\(codes\\)\\) gives other codes"),
         (Unsaid, "are not in the spec"),
+        (Mixed, "allows range\\(0, 8\\), part 0 has 0 to 6"),
     ],
 )
 def test_each_broken_law_is_named(broken, law):
