@@ -87,11 +87,14 @@ class _Heads(nn.Module):
         turn: TurnHeads | None,
         mask: Tensor | None,
         cache: Cache | None = None,
+        read: slice | None = None,
     ) -> Tensor:
         q, k, v = (rearrange(x, "b t (h d) -> b h t d", h=self.heads) for x in (q, k, v))
         q, k = self.q_norm(q), self.k_norm(k)
         if turn is not None:
             q, k = turn(q), turn(k)
+        if read is not None:
+            q = q[:, :, read]
         if cache is not None:
             k, v = cache(k, v)
         seen = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
@@ -134,8 +137,12 @@ class Attention(_Heads):
         turn: TurnHeads | None = None,
         mask: Tensor | None = None,
         cache: Cache | None = None,
+        read: slice | None = None,
     ) -> Tensor:
-        """x [B, T, W] -> [B, T, W]; place [T, W] or [B, T, W]; mask [T, T] or [B, 1, T, T], True where allowed."""
+        """x [B, T, W] -> [B, T, W]; place [T, W] or [B, T, W]; mask [T, T] or [B, 1, T, T], True where allowed.
+
+        With `read` only the tokens of that slice ask: [B, read, W], the mask [read, T].
+        """
         if place is None:
             q, k, v = self.qkv(x).chunk(3, dim=-1)
         else:
@@ -143,7 +150,7 @@ class Attention(_Heads):
             weight, bias = self.qkv.weight, self.qkv.bias
             q, k = F.linear(x + place, weight[:edge], bias[:edge] if self.bias else None).chunk(2, dim=-1)
             v = F.linear(x, weight[edge:], bias[edge:] if self.bias else None)
-        return self._attend(q, k, v, turn, mask, cache)
+        return self._attend(q, k, v, turn, mask, cache, read)
 
 
 class CrossAttention(_Heads):

@@ -161,8 +161,13 @@ class Block(nn.Module):
         memory_place: Tensor | None = None,
         modulation: Modulated | None = None,
         cache: Cache | None = None,
+        read: slice | None = None,
     ) -> Tensor:
-        """x [B, T, W] -> [B, T, W]; see `Attention` and `CrossAttention` for the options."""
+        """x [B, T, W] -> [B, T, W]; see `Attention` and `CrossAttention` for the options.
+
+        `read` names the tokens that are wanted: the others are seen, but not carried on ([B, read, W]); only
+        in plain blocks with the norms before.
+        """
         out: Tensor
         if self.after:
             x = self.norm_1(x + self.attn(x, place=place, turn=turn, mask=mask, cache=cache))
@@ -171,7 +176,8 @@ class Block(nn.Module):
             out = self.norm_2(x + self.mlp(x))
             return out
         if modulation is None:
-            x = x + self.attn(self.norm_1(x), place=place, turn=turn, mask=mask, cache=cache)
+            kept = x if read is None else x[:, read]
+            x = kept + self.attn(self.norm_1(x), place=place, turn=turn, mask=mask, cache=cache, read=read)
             if memory is not None:
                 x = x + self.cross(self.norm_cross(x), memory, place=place, memory_place=memory_place)
             out = x + self.mlp(self.norm_2(x))
@@ -201,12 +207,19 @@ class Transformer(nn.Module):
             for projection in (block.attn.out, block.mlp.down):
                 nn.init.normal_(projection.weight, std=0.02 / math.sqrt(2 * layers))
 
-    def forward(self, x: Tensor, *, turn: TurnHeads | None = None, mask: Tensor | None = None) -> Tensor:
-        """x [B, T, W] -> [B, T, W]."""
+    def forward(
+        self,
+        x: Tensor,
+        *,
+        turn: TurnHeads | None = None,
+        mask: Tensor | None = None,
+        read: slice | None = None,
+    ) -> Tensor:
+        """x [B, T, W] -> [B, T, W], or only the tokens `read`: the last block then skips the others."""
         x = self.ln_pre(x)
-        for block in self.blocks:
+        for block in self.blocks[:-1]:
             x = block(x, turn=turn, mask=mask)
-        out: Tensor = self.ln_post(x)
+        out: Tensor = self.ln_post(self.blocks[-1](x, turn=turn, mask=mask, read=read))
         return out
 
 

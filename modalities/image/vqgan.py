@@ -1,0 +1,174 @@
+"""MaskGIT-VQGAN's convolutional halves: what the paper TiTok tokenizers decode with and take proxy codes from.
+
+    VQGANDecoder()(features [B, 256, h, w]) -> pictures [B, 3, 16 h, 16 w]
+    VQGANEncoder()(pictures [B, 3, H, W]) -> features [B, 256, H / 16, W / 16]
+
+Chang et al., MaskGIT, arXiv:2202.04200, in the form of the released files. One of its traits is kept for
+them: where a residual block changes the number of channels, its shortcut is taken from the block's own
+output, so that the block gives h + shortcut(h) and its input is dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+CHANNELS = (128, 128, 256, 256, 512)
+"""Channels at each level, from full size down."""
+
+
+class Residual(nn.Module):
+    """Norm, SiLU, convolution, twice; see the module's text on the shortcut."""
+
+    def __init__(self, channels: int, out: int) -> None:
+        super().__init__()
+        self.norm_1 = nn.GroupNorm(32, channels, eps=1e-6)
+        self.conv_1 = nn.Conv2d(channels, out, 3, padding=1, bias=False)
+        self.norm_2 = nn.GroupNorm(32, out, eps=1e-6)
+        self.conv_2 = nn.Conv2d(out, out, 3, padding=1, bias=False)
+        self.shortcut = nn.Conv2d(out, out, 1, bias=False) if channels != out else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [B, C, h, w] -> [B, C', h, w]."""
+        h = self.conv_1(F.silu(self.norm_1(x)))
+        h = self.conv_2(F.silu(self.norm_2(h)))
+        out: Tensor = h + (x if self.shortcut is None else self.shortcut(h))
+        return out
+
+
+class Double(nn.Conv2d):
+    """Nearest-neighbour doubling and a 3 x 3 convolution: [B, C, h, w] -> [B, C', 2 h, 2 w].
+
+    Each output pixel of one of the four phases sees only 2 x 2 distinct input pixels, so outside training the
+    two steps run as four 2 x 2 convolutions at the small size: the same sums with 4 / 9 of the products.
+    """
+
+    def __init__(self, channels: int, out: int) -> None:
+        super().__init__(channels, out, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Double and convolve."""
+        if torch.is_grad_enabled():
+            return super().forward(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+        weight = self._phases(x)
+        padded = F.pad(x, (1, 1, 1, 1))
+        both = F.conv2d(padded, weight, self.bias.repeat_interleave(4) if self.bias is not None else None)
+        # Phase (i, j) of the output pixel (2 y + i, 2 x + j) stands at (y + i, x + j) of the padded map.
+        rows, columns = x.shape[2:]
+        both = rearrange(both, "b (c four) h w -> four b c h w", four=4)
+        found = [both[2 * i + j, :, :, i : i + rows, j : j + columns] for i in range(2) for j in range(2)]
+        out: Tensor = rearrange(found, "(i j) b c h w -> b c (h i) (w j)", i=2)
+        return out
+
+    def _phases(self, x: Tensor) -> Tensor:
+        """The four 2 x 2 kernels [4 C', C, 2, 2]: rows (and columns) of the 3 x 3 one that meet the same pixel."""
+        w = self.weight
+        down = [
+            torch.stack([w[:, :, 0], w[:, :, 1] + w[:, :, 2]], 2),
+            torch.stack([w[:, :, 0] + w[:, :, 1], w[:, :, 2]], 2),
+        ]
+        kernels = []
+        for rows in down:  # [C', C, 2, 3]
+            left = torch.stack([rows[..., 0], rows[..., 1] + rows[..., 2]], -1)
+            right = torch.stack([rows[..., 0] + rows[..., 1], rows[..., 2]], -1)
+            kernels += [left, right]
+        return rearrange(kernels, "four o c h w -> (o four) c h w").to(x.dtype)
+
+
+class VQGANDecoder(nn.Module):
+    """Features to pictures.
+
+    Args:
+        inputs: channels of the features.
+        channels: at each level, from full size down.
+        blocks: residual blocks at each level.
+    """
+
+    def __init__(self, inputs: int = 256, channels: Sequence[int] = CHANNELS, blocks: int = 2) -> None:
+        super().__init__()
+        self.conv_in = nn.Conv2d(inputs, channels[-1], 3, padding=1)
+        self.middle = nn.ModuleList(Residual(channels[-1], channels[-1]) for _ in range(blocks))
+        self.levels, self.doubles = nn.ModuleList(), nn.ModuleList()
+        before = channels[-1]
+        for level in reversed(range(len(channels))):
+            here = channels[level]
+            self.levels.append(
+                nn.ModuleList(Residual(before if b == 0 else here, here) for b in range(blocks))
+            )
+            before = here
+            if level:
+                self.doubles.append(Double(here, here))
+        self.norm_out = nn.GroupNorm(32, channels[0], eps=1e-6)
+        self.conv_out = nn.Conv2d(channels[0], 3, 3, padding=1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[B, inputs, h, w] -> [B, 3, 16 h, 16 w] with the five levels of the released files."""
+        x = self.conv_in(features.contiguous(memory_format=torch.channels_last))
+        for block in self.middle:
+            x = block(x)
+        for number, level in enumerate(self.levels):
+            for block in level:  # type: ignore[attr-defined]
+                x = block(x)
+            if number < len(self.doubles):
+                x = self.doubles[number](x)
+        out: Tensor = self.conv_out(F.silu(self.norm_out(x)))
+        return out
+
+
+class VQGANEncoder(nn.Module):
+    """Pictures to features; with the codebook it gives the proxy codes of TiTok's first stage.
+
+    Args:
+        outputs: channels of the features.
+        channels, blocks: as in `VQGANDecoder`.
+    """
+
+    def __init__(self, outputs: int = 256, channels: Sequence[int] = CHANNELS, blocks: int = 2) -> None:
+        super().__init__()
+        self.conv_in = nn.Conv2d(3, channels[0], 3, padding=1, bias=False)
+        self.levels = nn.ModuleList()
+        before = channels[0]
+        for here in channels:
+            self.levels.append(
+                nn.ModuleList(Residual(before if b == 0 else here, here) for b in range(blocks))
+            )
+            before = here
+        self.middle = nn.ModuleList(Residual(before, before) for _ in range(blocks))
+        self.norm_out = nn.GroupNorm(32, before, eps=1e-6)
+        self.conv_out = nn.Conv2d(before, outputs, 1)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """[B, 3, H, W] -> [B, outputs, H / 16, W / 16] with the five levels of the released files."""
+        x = self.conv_in(pictures)
+        for number, level in enumerate(self.levels):
+            for block in level:  # type: ignore[attr-defined]
+                x = block(x)
+            if number < len(self.levels) - 1:
+                x = F.avg_pool2d(x, 2)
+        for block in self.middle:
+            x = block(x)
+        out: Tensor = self.conv_out(F.silu(self.norm_out(x)))
+        return out
+
+
+class ProxyDecoder(nn.Module):
+    """Logits over VQGAN codes to pictures, as TiTok's legacy checkpoints do.
+
+    [B, N, h, w] -> the expected code under the softmax -> pictures [B, 3, 16 h, 16 w].
+    """
+
+    def __init__(self, codes: int = 1024, dim: int = 256) -> None:
+        super().__init__()
+        self.codebook = nn.Parameter(torch.empty(codes, dim).uniform_(-1 / codes, 1 / codes))
+        self.decoder = VQGANDecoder(dim)
+
+    def forward(self, logits: Tensor) -> Tensor:
+        """Decode the expected codes."""
+        share = logits.softmax(dim=1)
+        features = torch.einsum("b n h w, n c -> b c h w", share, self.codebook)
+        out: Tensor = self.decoder(features)
+        return out
