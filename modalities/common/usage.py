@@ -19,23 +19,35 @@ class Usage:
         size: how many codes there are (with parts: their sum).
         parts: codes per position if there are several; figures are then means over the parts. For a VQ with
             one codebook per position its sizes, (256,) * K, so that every codebook is watched.
+        window: look at this many of the latest codes of each part alone (GigaTok: 65536); 0 = at all.
     """
 
-    def __init__(self, size: int, parts: Sequence[int] = ()) -> None:
+    def __init__(self, size: int, parts: Sequence[int] = (), window: int = 0) -> None:
+        if window < 0:
+            raise ValueError(f"a window of {window} codes: use at least 1, or 0 for all codes")
         self.parts = tuple(parts) or (size,)
+        self.window = window
+        self._recent = torch.zeros(0, len(self.parts), dtype=torch.long)  # the window's codes, oldest first
         self.counts = [torch.zeros(part, dtype=torch.long) for part in self.parts]
 
     @classmethod
-    def of(cls, quantizer: Quantizer) -> Usage:
-        """Counters that fit a quantizer."""
+    def of(cls, quantizer: Quantizer, window: int = 0) -> Usage:
+        """Counters that fit a quantizer; where latents stay continuous they have nothing to count."""
         books = quantizer.books if isinstance(quantizer, VQ) else 1
-        return cls(quantizer.size, quantizer.parts or (quantizer.size,) * books)
+        return cls(quantizer.size, quantizer.parts or (quantizer.size,) * books, window)
 
-    def add(self, ids: Tensor) -> None:
-        """Count codes int64 [..., K], or [..., K, P] with parts."""
-        columns = ids.reshape(-1, len(self.parts)).unbind(-1) if len(self.parts) > 1 else (ids.reshape(-1),)
-        for count, column, part in zip(self.counts, columns, self.parts, strict=True):
-            count += torch.bincount(column.cpu(), minlength=part)
+    def add(self, ids: Tensor | None) -> None:
+        """Count codes int64 [..., K], or [..., K, P] with parts; None, of continuous latents, counts nothing."""
+        if ids is None:
+            return
+        rows = ids.reshape(-1, len(self.parts)).cpu()
+        if self.window:
+            self._recent = torch.cat([self._recent, rows])[-self.window :].clone()
+            rows = self._recent
+            for count in self.counts:
+                count.zero_()
+        for count, column, part in zip(self.counts, rows.unbind(-1), self.parts, strict=True):
+            count += torch.bincount(column, minlength=part)
 
     def gather(self) -> None:
         """Add up the counts of all ranks, in each of them."""
@@ -45,21 +57,43 @@ class Usage:
 
     def clear(self) -> None:
         """Forget all counts."""
+        self._recent = self._recent[:0]
         for count in self.counts:
             count.zero_()
 
+    def each(self) -> list[dict[str, float]]:
+        """The figures of `summary` for every part alone."""
+        return [_figures(count) for count in self.counts]
+
     def summary(self) -> dict[str, float]:
-        """`usage` (share of codes seen), `dead` (never seen), `perplexity`, `entropy` (nats), `seen`."""
-        entropies = [_entropy(count) for count in self.counts]
-        used = sum(int((count > 0).sum()) for count in self.counts)
-        entropy = sum(entropies) / len(entropies)
+        """`usage` (share of codes seen), `dead` (never seen), `perplexity`, `entropy` (nats), `seen`.
+
+        With parts `dead` and `seen` are sums and the others means, `usage` by size. Empty without codes.
+        """
+        size = sum(self.parts)
+        if size == 0:
+            return {}
+        found = self.each()
+        dead = sum(part["dead"] for part in found)
         return {
-            "usage": used / sum(self.parts),
-            "dead": float(sum(self.parts) - used),
-            "perplexity": sum(math.exp(each) for each in entropies) / len(entropies),
-            "entropy": entropy,
-            "seen": float(sum(int(count.sum()) for count in self.counts)),
+            "usage": (size - dead) / size,
+            "dead": dead,
+            "perplexity": sum(part["perplexity"] for part in found) / len(found),
+            "entropy": sum(part["entropy"] for part in found) / len(found),
+            "seen": sum(part["seen"] for part in found),
         }
+
+
+def _figures(count: Tensor) -> dict[str, float]:
+    """The figures of one part from how often each of its codes was seen, [size]."""
+    used, entropy = int((count > 0).sum()), _entropy(count)
+    return {
+        "usage": used / max(len(count), 1),
+        "dead": float(len(count) - used),
+        "perplexity": math.exp(entropy),
+        "entropy": entropy,
+        "seen": float(count.sum()),
+    }
 
 
 def _entropy(count: Tensor) -> float:

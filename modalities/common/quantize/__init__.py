@@ -8,7 +8,7 @@ stay continuous (`KL`). `size` counts all codes (with parts: their sum), as `uni
 from another code, so that a caller can recompute close calls in one fixed way. For every legal id
 `encode(inverse(ids)) == ids`.
 
-`FSQ` is the finite scalar, `VQ` the vector, `Binary` the bitwise quantizer.
+`FSQ` is the finite scalar, `VQ` the vector, `Binary` the bitwise quantizer; `KL` keeps a Gaussian latent.
 """
 
 from __future__ import annotations

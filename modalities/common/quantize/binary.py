@@ -2,7 +2,7 @@
 
 | form | value of a bit | in training | losses |
 |---|---|---|---|
-| "sign" | 1 or -1 | straight through tanh | entropy: each bit sure, all even (LFQ, Yu et al., arXiv:2310.05737) |
+| "sign" | 1 or -1 | straight through tanh | entropy: each bit sure, all even; commitment (LFQ, Yu et al., arXiv:2310.05737) |
 | "sphere" | 1 or -1, over sqrt(D) | latents on the unit sphere | the same, soft bits (BSQ, Zhao et al., arXiv:2406.07548) |
 | "bernoulli" | 1 or 0 | drawn with probability sigmoid(z / tau) | confidence: mean p (1 - p) (Instella-T2I, arXiv:2506.21022) |
 
@@ -31,10 +31,14 @@ class Binary(Quantizer):
     Args:
         bits: channels.
         form: see the table above.
-        entropy: "sign" and "sphere": weight of the entropy loss; 0 = off.
+        entropy: "sign" and "sphere": weight of the entropy loss, in nats summed over the bits: that of the
+            soft bits of each latent, less `evenness` times that of their mean over the batch; 0 = off.
+        evenness: see `entropy`.
+        commitment: "sign" and "sphere": weight of the mean squared distance of (on the sphere: normalised)
+            latents to their values; 0 = off.
         confidence: "bernoulli": weight of mean p (1 - p); 0 = off.
         temperature: "bernoulli": tau, of the draws in training.
-        softness: "sphere": temperature of the soft bits in the entropy loss.
+        softness: temperature of the soft bits in the entropy loss.
     """
 
     weight: Tensor
@@ -45,6 +49,8 @@ class Binary(Quantizer):
         form: Form = "sign",
         *,
         entropy: float = 0.0,
+        evenness: float = 1.0,
+        commitment: float = 0.0,
         confidence: float = 0.0,
         temperature: float = 0.1,
         softness: float = 0.01,
@@ -53,7 +59,8 @@ class Binary(Quantizer):
         if bits < 1:
             raise ValueError(f"Binary of {bits} bits: need at least 1")
         self.dim, self.form = bits, form
-        self.entropy, self.confidence = entropy, confidence
+        self.entropy, self.evenness = entropy, evenness
+        self.commitment, self.confidence = commitment, confidence
         self.temperature, self.softness = temperature, softness
         groups = [min(BITS_PER_PART, bits - at) for at in range(0, bits, BITS_PER_PART)]
         sizes = tuple(2**group for group in groups)
@@ -87,15 +94,18 @@ class Binary(Quantizer):
         if self.form == "bernoulli":
             share = torch.sigmoid(x)
             return {"confidence": self.confidence * (share * (1 - share)).mean()} if self.confidence else {}
-        if self.entropy == 0:
-            return {}
-        # p of a bit is the softmax over its two values a and -a by squared distance: sigmoid(4 a x / temperature).
-        if self.form == "sign":
-            p = torch.sigmoid(4 * x)
-        else:
-            p = torch.sigmoid(4 * F.normalize(x, dim=-1) / (self.dim**0.5 * self.softness))
-        sure, even = _bit_entropy(p).mean(), _bit_entropy(p.mean((0, 1))).mean()
-        return {"entropy": self.entropy * (sure - even)}
+        losses = {}
+        if self.form == "sphere":
+            x = F.normalize(x, dim=-1)
+        if self.commitment:
+            losses["commitment"] = self.commitment * F.mse_loss(x, self._value(x > 0))
+        if self.entropy:
+            # A softmax over a bit's two values a and -a by squared distance is sigmoid(4 a x / softness).
+            a = self.dim**-0.5 if self.form == "sphere" else 1.0
+            p = torch.sigmoid(4 * a * x / self.softness)
+            sure, even = _bit_entropy(p).sum(-1).mean(), _bit_entropy(p.mean((0, 1))).sum()
+            losses["entropy"] = self.entropy * (sure - self.evenness * even)
+        return losses
 
     def pack(self, bits: Tensor) -> Tensor:
         """Codes [..., P] (or [...] with one part) of bits [..., D]."""

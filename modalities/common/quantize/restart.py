@@ -10,26 +10,36 @@ from __future__ import annotations
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.nn import functional as F
 
 
 @torch.no_grad()
-def restart(codebook: Tensor, share: Tensor, latents: Tensor, ids: Tensor, decay: float = 0.99) -> None:
-    """Update share [N] and codebook [N, D], in place, by latents [n, D] with codes [n]; alike on every rank."""
-    size = len(codebook)
+def restart(
+    codes: Tensor, share: Tensor, latents: Tensor, ids: Tensor, *, l2: bool = False, decay: float = 0.99
+) -> Tensor:
+    """What to add to codes [N, D] after a batch; moves share [N] in place. Alike on every rank.
+
+    Args:
+        codes: the codebook, not normalised.
+        share: running average of each code's share of the uses.
+        latents: [n, D] of this rank, not normalised: where codes move to.
+        ids: [n], their codes.
+        l2: nearness is that of the unit sphere.
+        decay: of the average.
+    """
+    size = len(codes)
     used = torch.bincount(ids, minlength=size).float()
-    total = used.sum()
     if _many():
         dist.all_reduce(used)
-        dist.all_reduce(total)
-    share.mul_(decay).add_(used / total, alpha=1 - decay)
+    share.mul_(decay).add_(used / used.sum(), alpha=1 - decay)
     alpha = torch.exp(-10 * size * share / (1 - decay) - 1e-3).unsqueeze(-1)
-    nearest = _closest(codebook, latents)  # before the codebook moves
-    codebook.lerp_(nearest, alpha)
+    return alpha * (_closest(codes, latents, l2) - codes)
 
 
-def _closest(codebook: Tensor, latents: Tensor) -> Tensor:
+def _closest(codes: Tensor, latents: Tensor, l2: bool) -> Tensor:
     """For each code [N, D] the nearest of all ranks' latents [n, D]."""
-    distance = latents.square().sum(-1) - 2 * codebook @ latents.t()  # [N, n], up to a constant of the code
+    a, b = (F.normalize(x, dim=-1) for x in (codes, latents)) if l2 else (codes, latents)
+    distance = b.square().sum(-1) - 2 * a @ b.t()  # [N, n], up to a constant of the code
     nearest, at = distance.min(-1)
     found = latents[at]
     if _many():
@@ -38,7 +48,7 @@ def _closest(codebook: Tensor, latents: Tensor) -> Tensor:
         dist.all_gather(distances, nearest)
         dist.all_gather(candidates, found.contiguous())
         best = torch.stack(distances).argmin(0)
-        found = torch.stack(candidates)[best, torch.arange(len(codebook), device=best.device)]
+        found = torch.stack(candidates)[best, torch.arange(len(codes), device=best.device)]
     return found
 
 

@@ -30,7 +30,9 @@ class VQ(Quantizer):
     learn="ema": the codebook is a buffer moved by running averages rather than a trained parameter: a
     partitioned optimizer (ZeRO) writes parameters back after each step and would undo the start from data and
     revivals. In a distributed run every rank applies the same update. learn="gradient": a parameter, pulled to
-    its latents by a loss; with cvq=True it is also moved in place, which ZeRO stages over 0 would undo.
+    its latents by a loss; what CVQ moves is a buffer beside it, `moved`, for the same reason. It starts in
+    U(-1 / size, 1 / size), with l2 normalised, as GigaTok's. Stored [size, D] where books = 1: what others
+    release as `quantize.embedding.weight` loads by renaming it to `codebook`.
 
     Args:
         size: codes.
@@ -59,6 +61,7 @@ class VQ(Quantizer):
     total: Tensor  # [books, size, D], running average of the sum of latents per batch
     price: Tensor  # [books, size], rate * nats of each code
     share: Tensor  # [size], running average of each code's share (cvq)
+    moved: Tensor  # [size, D], what cvq has added to the learnt codebook
     ready: Tensor
 
     def __init__(
@@ -98,13 +101,14 @@ class VQ(Quantizer):
         if learn == "ema":
             self.register_buffer("codebook", self._normal(torch.randn(shape)))
         else:
-            self.codebook = nn.Parameter(torch.empty(shape).uniform_(-1 / size, 1 / size))
+            self.codebook = nn.Parameter(self._normal(torch.empty(shape).uniform_(-1 / size, 1 / size)))
         ema = learn == "ema"
         self.register_buffer("count", torch.ones(books, size) if ema else None, persistent=False)
         self.register_buffer("total", self._table.clone() if ema else None, persistent=False)
         self.register_buffer("price", torch.zeros(books, size) if ema else None, persistent=rate > 0)
         self.register_buffer("ready", torch.zeros((), dtype=torch.bool), persistent=ema)
         self.register_buffer("share", torch.zeros(size) if cvq else None, persistent=cvq)
+        self.register_buffer("moved", torch.zeros(size, dim) if cvq else None, persistent=cvq)
 
     @property
     def _table(self) -> Tensor:
@@ -118,13 +122,17 @@ class VQ(Quantizer):
         """The codes of `count` positions: [1, size, D] or [count, size, D], on the sphere where that is asked."""
         if self.books > 1 and count > self.books:
             raise ValueError(f"{count} positions, but this VQ has codebooks for {self.books}")
-        table = self._table if self.books == 1 else self._table[:count]
+        table = self._table + self.moved if self.cvq else self._table
+        table = table if self.books == 1 else table[:count]
         return self._normal(table.float()) if self.learn == "gradient" else table  # averages are kept normal
 
     def _cost(self, latents: Tensor, books: Tensor) -> Tensor:
-        """What each code costs, [B, K, size], up to a constant of each position; latents [B, K, D]."""
+        """What each code costs, [B, K, size]: squared distance and price; latents [B, K, D].
+
+        The terms are added in the order of the released tokenizers, so that ties fall as theirs.
+        """
         dots = latents @ books[0].t() if self.books == 1 else torch.einsum("bkd,knd->bkn", latents, books)
-        cost = books.square().sum(-1) - 2 * dots
+        cost = latents.square().sum(-1, keepdim=True) + books.square().sum(-1) - 2 * dots
         return cost + self.price[: len(books)] if self.learn == "ema" else cost
 
     def forward(self, z: Tensor) -> Quantized:
@@ -141,11 +149,17 @@ class VQ(Quantizer):
                 codes = codes.clone()  # before the codebook moves
                 self._update(latents.detach(), ids)
             if self.training and self.cvq:
-                restart(
-                    self.codebook.data, self.share, z.detach().float().reshape(-1, self.dim), ids.reshape(-1)
-                )
+                codes_now = self.codebook.detach().float() + self.moved
+                flat = z.detach().float().reshape(-1, self.dim)
+                self.moved += restart(codes_now, self.share, flat, ids.reshape(-1), l2=self.l2)
             passed = rotated if self.rotation and self.training else straight
             return Quantized(passed(latents, codes.detach()).to(z.dtype), ids, losses)
+
+    @torch.no_grad()
+    def encode(self, z: Tensor) -> Tensor:
+        """The codes [B, K] of z; unlike `forward` this never moves the codebook."""
+        with torch.autocast(z.device.type, enabled=False):
+            return self._cost(self._normal(z.float()), self._books(z.shape[1])).argmin(-1)
 
     def _losses(self, latents: Tensor, codes: Tensor, books: Tensor) -> dict[str, Tensor]:
         found = {"commitment": self.commitment * F.mse_loss(latents, codes.detach())}
@@ -177,7 +191,9 @@ class VQ(Quantizer):
 
     def margin(self, z: Tensor) -> Tensor:
         """Distance [B, K] from each latent to the plane between its nearest code and the second-nearest."""
-        near = self._cost(self._normal(z.float()), self._books(z.shape[1])).topk(2, dim=-1, largest=False)
+        with torch.autocast(z.device.type, enabled=False):
+            cost = self._cost(self._normal(z.float()), self._books(z.shape[1]))
+        near = cost.topk(2, dim=-1, largest=False)
         first, second = (self.lookup(ids) for ids in near.indices.unbind(-1))
         gap = near.values[..., 1] - near.values[..., 0]
         apart = (first - second).square().sum(-1).sqrt()
@@ -199,6 +215,8 @@ class VQ(Quantizer):
             table[dead] = self._draw(latents, dead.nonzero()[:, 0])
             self._set_price(count)
         self.ready.fill_(True)
+        if self.cvq:
+            self.moved.zero_()
         if self.learn == "ema":
             self.count.copy_(count.clamp(min=1) / count.mean(-1, keepdim=True))
             self.total.copy_(table * self.count.unsqueeze(-1))

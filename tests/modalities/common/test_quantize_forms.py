@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+import os
 
 import pytest
 import torch
+import torch.distributed as dist
+import torch.multiprocessing as processes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.distributions import Normal, kl_divergence
@@ -92,12 +95,45 @@ def test_the_entropy_loss_is_that_of_the_soft_assignments():
 
 
 def test_cvq_moves_dead_codes_onto_latents_and_leaves_those_in_use():
-    codebook, share = torch.tensor([[0.0, 0.0], [50.0, 50.0]]), torch.tensor([0.5, 0.0])
+    codes, share = torch.tensor([[0.0, 0.0], [50.0, 50.0]]), torch.tensor([0.5, 0.0])
     cloud = torch.tensor([[0.1, 0.0], [3.0, 4.0], [0.0, 0.1]])
-    restart(codebook, share, cloud, torch.zeros(3, dtype=torch.long))
-    assert codebook[0].abs().max() < 1e-6
-    torch.testing.assert_close(codebook[1], torch.tensor([3.0, 4.0]), atol=0.1, rtol=0)
+    added = restart(codes, share, cloud, torch.zeros(3, dtype=torch.long))
+    assert added[0].abs().max() < 1e-6
+    torch.testing.assert_close((codes + added)[1], torch.tensor([3.0, 4.0]), atol=0.1, rtol=0)
     assert share.tolist() == pytest.approx([0.505, 0.0])
+
+
+@pytest.mark.parametrize("l2", [False, True])
+def test_cvq_follows_its_formula_step_by_step(l2):
+    quantizer = VQ(8, 3, l2=l2, learn="gradient", cvq=True)
+    z = 3 * latents(4, 5, 3)
+    with torch.no_grad():
+        quantizer.codebook.copy_(latents(8, 3, seed=5))  # well apart: no ties
+    rows, codes, share = z.reshape(-1, 3), quantizer.codebook.detach().clone(), torch.zeros(8)
+    for _ in range(5):
+        a, b = (F.normalize(x, dim=-1) if l2 else x for x in (rows, codes))
+        distance = torch.cdist(a.double(), b.double()).square()
+        ids = distance.argmin(1)
+        share = 0.99 * share + 0.01 * torch.bincount(ids, minlength=8) / len(ids)
+        alpha = torch.exp(-10 * 8 * share / 0.01 - 1e-3).unsqueeze(1)
+        codes = (1 - alpha) * codes + alpha * rows[distance.argmin(0)]  # latents as they are, not normalised
+        assert quantizer(z).ids.reshape(-1).equal(ids)
+        torch.testing.assert_close(quantizer.codebook + quantizer.moved, codes, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(quantizer.share, share)
+
+
+def test_cvq_leaves_the_gradient_of_the_step_and_the_parameter_alone():
+    """An optimizer that keeps its own copy of the parameters, as ZeRO's do, undoes nothing."""
+    grads = []
+    for cvq in (False, True):
+        torch.manual_seed(0)
+        quantizer = VQ(8, 3, l2=True, learn="gradient", cvq=cvq, entropy=0.1, softness=0.5)
+        before = quantizer.codebook.detach().clone()
+        quantizer(latents(4, 5, 3)).loss.backward()
+        assert quantizer.codebook.equal(before)
+        grads.append(quantizer.codebook.grad)
+    torch.testing.assert_close(*grads)
+    assert quantizer.moved.abs().max() > 0.1
 
 
 def test_cvq_in_training_brings_a_lost_codebook_back():
@@ -122,6 +158,15 @@ def test_cvq_in_training_brings_a_lost_codebook_back():
 def test_options_that_do_not_go_together(options):
     with pytest.raises(ValueError, match="learn ="):
         VQ(8, 2, **options)
+
+
+@pytest.mark.parametrize("learn", ["ema", "gradient"])
+def test_codes_can_be_taken_in_training_without_moving_anything(learn):
+    quantizer = VQ(8, 2, learn=learn, cvq=learn == "gradient").train()
+    before = {name: value.clone() for name, value in quantizer.state_dict().items()}
+    ids = quantizer.encode(latents(3, 4, 2))
+    assert all(value.equal(before[name]) for name, value in quantizer.state_dict().items())
+    assert ids.equal(quantizer.eval()(latents(3, 4, 2)).ids)
 
 
 def test_the_rotation_trick_and_half_precision_keep_the_codes():
@@ -208,8 +253,25 @@ def test_the_entropy_of_bits_wants_each_sure_and_all_even():
     quantizer = Binary(3, "sphere", entropy=1.0, softness=0.1)
     even = F.normalize(torch.tensor([[[1.0, 1, 1], [-1, -1, -1]]]), dim=-1)
     same = even.abs()
-    assert float(quantizer(even).losses["entropy"]) == pytest.approx(-math.log(2), abs=0.01)
+    assert float(quantizer(even).losses["entropy"]) == pytest.approx(-3 * math.log(2), abs=0.01)
     assert float(quantizer(same).losses["entropy"]) == pytest.approx(0, abs=0.01)
+
+
+@pytest.mark.parametrize("form", ["sign", "sphere"])
+def test_the_entropy_of_each_latent_is_that_over_all_codes(form):
+    """Bits are independent given a latent, so the sum over bits is exact; that of the mean is by bits."""
+    z, softness = latents(2, 5, 4), 0.7
+    quantizer = Binary(4, form, entropy=0.5, evenness=0.25, softness=softness, commitment=0.1)
+    u = F.normalize(z, dim=-1) if form == "sphere" else z
+    codes = quantizer.lookup(torch.arange(16).view(1, 16))[0]
+    share = (-torch.cdist(u.reshape(-1, 4), codes).square() / softness).softmax(-1)  # [10, 16]
+    sure = -(share * share.log()).sum(-1).mean()
+    ones = (share @ (codes > 0).float()).mean(0)
+    even = -(ones * ones.log() + (1 - ones) * (1 - ones).log()).sum()
+    losses = quantizer(z).losses
+    torch.testing.assert_close(losses["entropy"], 0.5 * (sure - 0.25 * even))
+    wanted = u.sign() / (2 if form == "sphere" else 1)
+    torch.testing.assert_close(losses["commitment"], 0.1 * F.mse_loss(u, wanted))
 
 
 # -------------------------------------------------------------------- KL
@@ -232,3 +294,57 @@ def test_kl_is_the_divergence_and_samples_only_in_training():
         quantizer.encode(z)
     with pytest.raises(TypeError, match="continuous and have no codes"):
         quantizer.lookup(torch.zeros(1, 1, dtype=torch.long))
+
+
+def test_the_form_of_flowtok_leaves_moderate_means_free():
+    z = latents(3, 5, 8)
+    mean, log = z.chunk(2, dim=-1)
+    wanted = -0.5 * (1 + log - (0.3 * mean) ** 6 - log.exp()).mean()
+    torch.testing.assert_close(KL(4, weight=2.0, form="flowtok")(z).losses["kl"], 2 * wanted)
+
+
+# -------------------------------------------------------------------- ranks
+
+
+def both_books():
+    torch.manual_seed(0)
+    return (
+        VQ(16, 3, decay=0.9, revive_below=0.0).train(),
+        VQ(16, 3, l2=True, learn="gradient", cvq=True).train(),
+    )
+
+
+def moved_books(cloud):
+    found = []
+    for quantizer in both_books():
+        quantizer.ready.fill_(True)  # the start draws at random, by rank 0 alone
+        for batch in cloud:
+            quantizer(batch)
+        found.append((quantizer.moved if quantizer.cvq else quantizer.codebook).tolist())
+    return found
+
+
+def rank_of_two(rank, port, results):
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", rank=rank, world_size=2)
+    results.put((rank, moved_books(latents(3, 8, 4, 3)[:, 4 * rank : 4 * rank + 4])))
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+@pytest.mark.dist
+def test_two_ranks_move_the_codebooks_as_one_batch_does():
+    context = processes.get_context("spawn")
+    results = context.Queue()
+    port = 29900 + os.getpid() % 400
+    ranks = [context.Process(target=rank_of_two, args=(rank, port, results)) for rank in range(2)]
+    for each in ranks:
+        each.start()
+    found = [results.get(timeout=120)[1] for _ in ranks]
+    for each in ranks:
+        each.join(60)
+    whole = moved_books(latents(3, 8, 4, 3))
+    for books in found:
+        for book, wanted in zip(books, whole, strict=True):
+            torch.testing.assert_close(torch.tensor(book), torch.tensor(wanted), atol=1e-5, rtol=1e-5)

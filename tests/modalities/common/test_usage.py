@@ -6,8 +6,10 @@ import math
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from modalities.common.quantize import FSQ, VQ, Binary
+from modalities.common.quantize import FSQ, KL, VQ, Binary
 from modalities.common.usage import Usage, position_cross_entropy, unigram_cross_entropy
 
 
@@ -45,6 +47,40 @@ def test_parts_are_counted_in_their_own_range() -> None:
     usage = Usage(12, (8, 4))
     usage.add(torch.tensor([[[7, 3], [0, 0]]]))
     assert usage.summary()["usage"] == pytest.approx(4 / 12)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 9), st.lists(st.integers(1, 6), max_size=6), st.sampled_from([(5,), (4, 3)]))
+def test_a_window_looks_at_the_latest_codes_alone(
+    window: int, batches: list[int], parts: tuple[int, ...]
+) -> None:
+    usage, generator = Usage(sum(parts), parts, window), torch.Generator().manual_seed(window)
+    rows = torch.zeros(0, len(parts), dtype=torch.long)
+    for count in batches:
+        new = torch.stack([torch.randint(part, (count,), generator=generator) for part in parts], -1)
+        usage.add(new if len(parts) > 1 else new.view(1, count))
+        rows = torch.cat([rows, new])
+    plain = Usage(sum(parts), parts)
+    plain.add(rows[-window:])
+    assert usage.summary() == plain.summary()
+
+
+def test_every_part_has_its_own_figures() -> None:
+    usage = Usage(12, (8, 4))
+    usage.add(torch.tensor([[[7, 3], [0, 3], [1, 3], [2, 3]]]))
+    first, second = usage.each()
+    assert first == pytest.approx(
+        {"usage": 0.5, "dead": 4, "perplexity": 4, "entropy": math.log(4), "seen": 4}
+    )
+    assert second == pytest.approx({"usage": 0.25, "dead": 3, "perplexity": 1, "entropy": 0, "seen": 4})
+    with pytest.raises(ValueError, match="window of -1"):
+        Usage(4, window=-1)
+
+
+def test_continuous_latents_have_nothing_to_count() -> None:
+    usage = Usage.of(KL(4))
+    usage.add(None)
+    assert usage.summary() == {}
 
 
 def test_position_tables_help_where_positions_differ_and_only_there() -> None:
