@@ -97,7 +97,12 @@ class Trainable(nn.Module):
         save_weights(folder / self.file, self.model, self.task.config, made)
 
     def _codes(self) -> dict[str, float]:
-        """Use of the codes over the training items, and nats per held-out code of simple models of them."""
+        """Use of the codes over the training items, and nats per held-out code of simple models of them.
+
+        Empty where latents stay continuous.
+        """
+        if not self.task.quantizer.size:
+            return {}
         train, heldout = (self.task.codes(items) for items in (self.task.train, self.task.heldout))
         usage = Usage.of(self.task.quantizer)
         usage.add(train)

@@ -148,6 +148,8 @@ class Watch:
         counter.gather()
         found = counter.summary()
         counter.clear()
+        if not found:  # continuous latents have no codes
+            return
         self.usage = found["usage"]
         trainer.emit("codes", found)
         whole = (

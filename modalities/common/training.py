@@ -25,7 +25,7 @@ class Step(NamedTuple):
     """What the model's forward gives for one batch: the loss, the codes and further figures for the log."""
 
     loss: Tensor  # scalar, mean over the batch
-    ids: Tensor  # int64 [B, K] or [B, K, P]
+    ids: Tensor | None  # int64 [B, K] or [B, K, P]; None where latents stay continuous
     figures: Mapping[str, Tensor] = {}  # scalars, detached
 
 
