@@ -43,9 +43,10 @@ def modalities() -> dict[str, Modality]:
     return {modality.spec.name: modality for modality in made}
 
 
-@pytest.fixture(scope="session")
-def vocabulary(modalities: dict[str, Modality]) -> Vocabulary:
-    return Vocabulary.build(modalities)
+@pytest.fixture(scope="session", params=["flat", "stacked"])
+def vocabulary(modalities: dict[str, Modality], request: pytest.FixtureRequest) -> Vocabulary:
+    """Every test of sampling holds in both layouts of what has parts."""
+    return Vocabulary.build(modalities, stacked=["cloud"] if request.param == "stacked" else [])
 
 
 @pytest.fixture(scope="session")
@@ -71,6 +72,7 @@ def random_decoder(vocabulary: Vocabulary) -> Decoder:
         head_dim=8,
         hidden=64,
         channels=vocabulary.channels,
+        stacks=vocabulary.stacks,
     )
     decoder = Decoder(config)
     with torch.no_grad():
@@ -78,6 +80,8 @@ def random_decoder(vocabulary: Vocabulary) -> Decoder:
             if "embed_" in name:
                 weight.normal_()
         decoder.lm_head.weight.normal_(std=0.3)
+        for head in decoder.depth.lm_heads.values() if decoder.depth is not None else ():
+            head.weight.normal_(std=0.3)
     return decoder
 
 

@@ -3,18 +3,21 @@ from __future__ import annotations
 import pytest
 import torch
 
-from unitok.document import Document
+from unitok.document import Document, Rendered
 from unitok.generate.batch import Batch, survivors
 from unitok.generate.cache import Cache
 from unitok.model.decoder import Decoder
 from unitok.vocabulary import Vocabulary
 
 
-def full_logits(decoder: Decoder, ids: torch.Tensor, side: dict[str, torch.Tensor]) -> torch.Tensor:
-    """[L, V] of one row, with no cache."""
-    row = ids[None]
-    hidden = decoder(row, torch.zeros_like(row), torch.arange(len(ids))[None], side)
-    return decoder.logits(hidden)[0]
+def full_logits(decoder: Decoder, rendered: Rendered, behind: torch.Tensor) -> torch.Tensor:
+    """[V] after a prompt and further ids, with no cache."""
+    row = torch.cat([rendered.ids, behind])[None]
+    more = rendered.more
+    if more is not None:
+        more = torch.cat([more, torch.full((len(behind), more.shape[1]), -1)])[None]
+    side, pos = dense(decoder, rendered, row.shape[1]), torch.arange(row.shape[1])[None]
+    return decoder.logits(decoder(row, torch.zeros_like(row), pos, side, more=more))[0, -1]
 
 
 def dense(decoder: Decoder, rendered, length: int) -> dict[str, torch.Tensor]:
@@ -34,8 +37,7 @@ def test_cached_steps_give_the_logits_of_a_full_forward(
     more = torch.randint(0, 256, (len(prompts), 6), generator=torch.Generator().manual_seed(1))
     for step in range(6):
         for row, r in enumerate(rendered):
-            ids = torch.cat([r.ids, more[row, :step]])
-            expected = full_logits(decoder, ids, dense(decoder, r, len(ids)))[-1]
+            expected = full_logits(decoder, r, more[row, :step])
             torch.testing.assert_close(batch.logits()[row, 0], expected, atol=1e-5, rtol=0)
         batch.step(more[:, step])
 
@@ -47,6 +49,19 @@ def test_companions_of_a_prompt_are_seen(
     rendered = prompts[2].prompt(vocabulary)
     assert rendered.side
     bare = rendered._replace(side={})
+    seen, unseen = (Batch(decoder, [[r]], 1, vocabulary.mark("pad")).logits() for r in (rendered, bare))
+    assert (seen - unseen).abs().max() > 1e-2
+
+
+@torch.no_grad()
+def test_further_parts_of_a_prompt_are_seen(
+    decoder: Decoder, vocabulary: Vocabulary, prompts: list[Document]
+) -> None:
+    rendered = prompts[2].prompt(vocabulary)
+    if rendered.more is None:
+        assert vocabulary.more == 0
+        return
+    bare = rendered._replace(more=torch.full_like(rendered.more, -1))
     seen, unseen = (Batch(decoder, [[r]], 1, vocabulary.mark("pad")).logits() for r in (rendered, bare))
     assert (seen - unseen).abs().max() > 1e-2
 

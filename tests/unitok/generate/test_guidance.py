@@ -5,7 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unitok import Document, Vocabulary
+from unitok import Document, Segment, Vocabulary
+from unitok.document import Rendered
 from unitok.generate import Sampler
 from unitok.generate.batch import Batch
 from unitok.generate.guidance import check, guide, scales
@@ -77,7 +78,17 @@ def test_guidance_of_scale_one_gives_what_no_guidance_gives(
     sampler: Sampler, prompts: list[Document]
 ) -> None:
     plain = ids_of(sampler, prompts)
-    assert ids_of(sampler, prompts, guidance={"image": 1.0, "text": 1.0}) == plain
+    assert ids_of(sampler, prompts, guidance={"image": 1.0, "text": 1.0, "cloud": 1.0}) == plain
+
+
+def test_a_span_of_scale_one_beside_guided_ones_is_what_it_is_without(
+    sampler: Sampler, prompts: list[Document]
+) -> None:
+    """The depth head runs on two lanes here, and the row's own logits are taken."""
+    options = {"budget": 14, "first": "cloud", "produce": ["cloud"], "seed": 5}
+    plain = sampler.generate(prompts * 4, **options)
+    beside = sampler.generate(prompts * 4, guidance={"cloud": 1.0, "image": 7.0}, **options)
+    assert [flat(row) for row in beside] == [flat(row) for row in plain]
 
 
 def test_a_null_that_equals_the_prompt_changes_nothing(sampler: Sampler, prompts: list[Document]) -> None:
@@ -96,6 +107,37 @@ def test_guidance_changes_the_span_that_it_is_for_and_no_more(
     texts = sampler.generate(prompt, budget=30, produce=["text"])
     same = sampler.generate(prompt, budget=30, produce=["text"], guidance={"image": 8.0})
     assert [flat(row) for row in texts] == [flat(row) for row in same]
+
+
+def test_every_part_of_a_position_is_guided(sampler: Sampler, vocabulary: Vocabulary) -> None:
+    """Against guided logits of whole forwards: the likeliest parts of the first position."""
+    modality = sampler.modalities["text"]
+    prompt = Document.chat([("user", [Segment("text", modality.encode(["A cloud of grey points."])[0])])])
+    lanes = [prompt.prompt(vocabulary), prompt.prompt(vocabulary).nulled()]
+    [row] = sampler.generate([prompt], budget=40, temperature=0, first="cloud", guidance={"cloud": 5.0})
+    wanted: list[int] = []
+    for start, stop in vocabulary.block("cloud").ranges:
+        logits = [part_logits(sampler.decoder, vocabulary, lane, wanted)[start:stop] for lane in lanes]
+        wanted.append(start + int((logits[1] + 5.0 * (logits[0] - logits[1])).argmax()))
+    assert vocabulary.flat("cloud", row[0].codes)[:3].tolist() == [
+        i - vocabulary.block("cloud").start for i in wanted
+    ]
+
+
+@torch.no_grad()
+def part_logits(decoder: Decoder, vocabulary: Vocabulary, prompt: Rendered, known: list[int]) -> torch.Tensor:
+    """[V], of the next part of the first position of a cloud behind a prompt, in either layout."""
+    stacked = decoder.depth is not None
+    ids = [*prompt.ids.tolist(), vocabulary.mark("cloud"), *([] if stacked else known)]
+    tokens = torch.tensor(ids)[None]
+    hidden = decoder(tokens, torch.zeros_like(tokens), torch.arange(len(ids))[None])[0, -1]
+    if not (stacked and known):
+        return decoder.logits(hidden)
+    out = torch.full((len(vocabulary),), float("nan"))
+    start, stop = vocabulary.block("cloud").ranges[len(known)]
+    vectors = decoder.model.embed_tokens(torch.tensor(known))
+    out[start:stop] = decoder.depth.logits("cloud", hidden[None], vectors[None])[0]
+    return out
 
 
 def test_guidance_of_bare_ids_needs_their_null_form(

@@ -8,6 +8,7 @@ import torch
 from unitok import Document, Grammar, Mark, Modality, Segment, Vocabulary, create
 from unitok.generate import Sampler
 from unitok.generate.masks import Masks
+from unitok.grammar import State
 from unitok.model.config import ModelConfig
 from unitok.model.decoder import Decoder
 
@@ -32,8 +33,8 @@ def check_rows(rows: list[list[Segment | Mark]], vocabulary: Vocabulary, modalit
     for row in rows:
         assert row[-1] == Mark("turn")
         assert not any(isinstance(part, Mark) for part in row[:-1])
-        ids = [vocabulary.frame(part.name, part.codes) for part in row[:-1]]
-        assert grammar.accepts(torch.cat([*ids, torch.tensor([vocabulary.mark("turn")])]))
+        written = Document.of(*row[:-1]).render(vocabulary).serial[1:-1]  # without doc and end
+        assert grammar.accepts([*written.tolist(), vocabulary.mark("turn")])
         for part in row[:-1]:
             modalities[part.name].decode([part.codes])
 
@@ -108,24 +109,43 @@ def test_produce_limits_what_is_written(sampler: Sampler, prompts: list[Document
     assert all(row[0].name == "image" for row in rows)
 
 
+@torch.no_grad()
+def likeliest(
+    decoder: Decoder, vocabulary: Vocabulary, grammar: Grammar, state: State, stream: list[int]
+) -> int:
+    """The likeliest legal id behind a serial stream, from one forward over all of it."""
+    block = grammar.unfinished(state)
+    known = len(state.prefix) % block.width if block is not None else 0
+    whole = torch.tensor(stream[: len(stream) - known])
+    tokens, more = vocabulary.fold(whole)
+    hidden = decoder(
+        tokens[None],
+        torch.zeros_like(tokens)[None],
+        torch.arange(len(tokens))[None],
+        more=None if more is None else more[None],
+    )[0, -1]
+    allowed = grammar.allowed([state])[0]
+    if block is None:
+        return int(decoder.logits(hidden).masked_fill(~allowed, float("-inf")).argmax())
+    vectors = decoder.model.embed_tokens(torch.tensor(stream[len(stream) - known :]))
+    start, stop = block.ranges[known]
+    logits = decoder.depth.logits(block.name, hidden[None], vectors[None])[0]
+    return start + int(logits.masked_fill(~allowed[start:stop], float("-inf")).argmax())
+
+
 def test_temperature_zero_takes_the_likeliest_legal_id(
     sampler: Sampler, vocabulary: Vocabulary, modalities: Modalities, prompts: list[Document]
 ) -> None:
     """Against a plain loop with no cache."""
     [row] = sampler.generate(prompts[:1], budget=25, temperature=0.0)
-    ids = prompts[0].prompt(vocabulary).ids
+    prompt = prompts[0].prompt(vocabulary).serial.tolist()
     grammar = Grammar.answer(vocabulary, modalities)
     [state] = grammar.start(1, 25)
     written: list[int] = []
     while not state.done:
-        tokens = torch.cat([ids, torch.tensor(written, dtype=torch.int64)])[None]
-        with torch.no_grad():
-            hidden = sampler.decoder(tokens, torch.zeros_like(tokens), torch.arange(tokens.shape[1])[None])
-        logits = sampler.decoder.logits(hidden)[0, -1].masked_fill(
-            ~grammar.allowed([state])[0], float("-inf")
-        )
-        written.append(int(logits.argmax()))
-        grammar.advance([state], written[-1:])
+        best = likeliest(sampler.decoder, vocabulary, grammar, state, prompt + written)
+        written.append(best)
+        grammar.advance([state], [best])
     assert flat(vocabulary.parse(written)) == flat(row)
 
 
@@ -245,3 +265,37 @@ def test_ten_thousand_rows_over_the_built_in_modalities(text: str) -> None:
         if name == "molecule":
             molecules = [chem.MolFromSmiles(item) for item in items]
             assert all(molecule is not None and molecule.GetNumAtoms() > 0 for molecule in molecules)
+
+
+def test_a_vocabulary_of_the_other_layout_is_refused(
+    decoder: Decoder, vocabulary: Vocabulary, modalities: Modalities
+) -> None:
+    other = Vocabulary.build(modalities, stacked=[] if vocabulary.more else ["cloud"])
+    with pytest.raises(ValueError, match="the model has stacked blocks"):
+        Sampler(decoder, other, modalities)
+
+
+def test_bare_ids_give_what_their_document_gives(
+    sampler: Sampler, vocabulary: Vocabulary, prompts: list[Document]
+) -> None:
+    """Without companions, which bare ids cannot bring."""
+    rendered = prompts[2].prompt(vocabulary)._replace(side={})
+    bare = sampler.generate([rendered.serial], budget=30, seed=4)
+    assert flat(bare[0]) == flat(sampler.generate([rendered], budget=30, seed=4)[0])
+    assert {int(i) for i in rendered.serial} >= {vocabulary.mark("cloud"), vocabulary.mark("/cloud")}
+
+
+@pytest.mark.parametrize("budget", [5, 8, 11])
+@pytest.mark.parametrize("how", [{}, {"temperature": 0.0}, {"temperature": 0.8, "top_k": 2, "top_p": 0.9}])
+def test_positions_with_parts_end_in_time_under_every_way_to_choose(
+    sampler: Sampler,
+    vocabulary: Vocabulary,
+    modalities: Modalities,
+    prompts: list[Document],
+    budget: int,
+    how: dict[str, float],
+) -> None:
+    budget = budget if vocabulary.more else budget + 4
+    rows = sampler.generate(prompts * 8, budget=budget, first="cloud", guidance={"cloud": 2.0}, seed=3, **how)
+    check_rows(rows, vocabulary, modalities)
+    assert all(row[0].name == "cloud" and size(row, vocabulary) <= budget for row in rows)
