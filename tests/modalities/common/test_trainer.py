@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from modalities.common.quantize import VQ, Quantizer
+from modalities.common.quantize import KL, VQ, Quantizer
 from modalities.common.trainable import Trainable
 from modalities.common.trainer import Collapse, TrainSettings, train
 from modalities.common.training import Step, TokenizerTask
@@ -130,6 +130,58 @@ def test_train_resume_and_weights(stage: int, tmp_path: Path) -> None:
     load_weights(net.model, b)
     net.model.eval()
     assert net.fidelity() == again["fidelity"]
+
+
+@pytest.mark.slow
+def test_a_learnt_codebook_keeps_what_cvq_moves_through_partitioned_steps_and_a_resume(
+    tmp_path: Path,
+) -> None:
+    class Far(ToyTask):
+        stop = 60
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.model.quantizer = VQ(16, 3, learn="gradient", cvq=True)
+            with torch.no_grad():
+                self.model.quantizer.codebook.mul_(16).add_(20)  # no step of the optimizer gets from there
+
+        def before_step(self, step: int, steps: int) -> None:
+            if step == self.stop:
+                raise KeyboardInterrupt
+
+    class Stopped(Far):
+        stop = 26
+
+    settings = TrainSettings(**TOY, stage=1)
+    whole = train(Far(), settings, run=tmp_path / "whole", output=tmp_path / "whole.safetensors")
+    with pytest.raises(KeyboardInterrupt):
+        train(Stopped(), settings, run=tmp_path / "run", output=tmp_path / "run.safetensors")
+    again = train(Far(), settings, run=tmp_path / "run", output=tmp_path / "run.safetensors")
+    assert again["fidelity"] == whole["fidelity"]
+    assert whole["codes"]["usage"] > 0.3
+    (_, a), (_, b) = (read_weights(tmp_path / f"{name}.safetensors") for name in ("whole", "run"))
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    assert float((a["quantizer.codebook"] + a["quantizer.moved"]).abs().median()) < 5
+
+
+@pytest.mark.slow
+def test_continuous_latents_train_without_codes(tmp_path: Path) -> None:
+    class Smooth(ToyTask):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model.encoder, self.model.quantizer = nn.Linear(2, 6), KL(3)
+            self.model.encode = lambda x: self.model.encoder(x).view(-1, 1, 6)
+            self.model.decoder = nn.Linear(3, 2)
+
+        def fidelity(self) -> dict[str, float]:
+            with torch.no_grad():
+                made = self.model.decoder(self.quantizer(self.model.encode(self.heldout)).z_q.flatten(1))
+            return {"error": float((made - self.heldout).square().mean())}
+
+    whole = train(Smooth(), TrainSettings(**TOY), run=tmp_path / "run", output=tmp_path / "w.safetensors")
+    assert whole["fidelity"]["error"] < 0.6 * whole["baselines"]["mean"]
+    assert whole["codes"] == {}
+    assert events(tmp_path / "run", "codes") == []
 
 
 @pytest.mark.slow
