@@ -63,8 +63,11 @@ class BinaryConfig(Strict):
     bits: int = Field(8, ge=1, description="bits of a token; over 8 they become parts of 8")
     form: Literal["sign", "sphere", "bernoulli"] = "sign"
     entropy: float = Field(0.0, ge=0, description="sign, sphere: weight of the entropy loss")
+    evenness: float = Field(1.0, ge=0, description="share of its term that wants all bits even")
+    commitment: float = Field(0.0, ge=0, description="sign, sphere: pull of latents to their values")
     confidence: float = Field(0.0, ge=0, description="bernoulli: weight of mean p (1 - p)")
     temperature: float = Field(0.1, gt=0, description="bernoulli: of the draws in training")
+    softness: float = Field(0.01, gt=0, description="temperature of the soft bits in the entropy loss")
 
     def build(self, tokens: int) -> Quantizer:
         """The quantizer; the same for any number of tokens."""
@@ -77,10 +80,12 @@ class KLConfig(Strict):
     kind: Literal["kl"] = "kl"
     dim: int = Field(16, ge=1, description="channels of a latent")
     weight: float = Field(1e-6, ge=0, description="of the divergence from the standard normal")
+    form: Literal["normal", "flowtok"] = "normal"
+    sample: bool = Field(False, description="draw in evaluation, too")
 
     def build(self, tokens: int) -> Quantizer:
         """The bottleneck; the same for any number of tokens."""
-        return KL(self.dim, weight=self.weight)
+        return KL(self.dim, **self.model_dump(exclude={"kind", "dim"}))
 
 
 QuantizerConfig = Annotated[VQConfig | FSQConfig | BinaryConfig | KLConfig, Field(discriminator="kind")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import os
 
@@ -11,10 +12,12 @@ import torch.distributed as dist
 import torch.multiprocessing as processes
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from torch.distributions import Normal, kl_divergence
 from torch.nn import functional as F
 
 from modalities.common.quantize import FSQ, KL, VQ, Binary
+from modalities.common.quantize.config import BinaryConfig, FSQConfig, KLConfig, VQConfig
 from modalities.common.quantize.gradient import rotated, straight
 from modalities.common.quantize.restart import restart
 
@@ -301,6 +304,30 @@ def test_the_form_of_flowtok_leaves_moderate_means_free():
     mean, log = z.chunk(2, dim=-1)
     wanted = -0.5 * (1 + log - (0.3 * mean) ** 6 - log.exp()).mean()
     torch.testing.assert_close(KL(4, weight=2.0, form="flowtok")(z).losses["kl"], 2 * wanted)
+
+
+# -------------------------------------------------------------------- tables of a configuration
+
+
+@pytest.mark.parametrize(
+    ("table", "made"), [(VQConfig, VQ), (FSQConfig, FSQ), (BinaryConfig, Binary), (KLConfig, KL)]
+)
+def test_a_table_has_every_option_of_its_quantizer_with_the_same_default(table, made):
+    fields = {name: field.default for name, field in table.model_fields.items()}
+    options = inspect.signature(made).parameters
+    renamed = {"size": "codes", "books": "own"}
+    assert set(fields) - {"kind"} == {renamed.get(name, name) for name in options}
+    for name, option in options.items():
+        if option.default is not option.empty and name not in renamed:
+            assert fields[name] == option.default
+    assert type(table().build(4)) is made
+
+
+def test_tables_build_what_they_say():
+    assert VQConfig(codes=32, dim=3, own=True).build(5).codebook.shape == (5, 32, 3)
+    assert BinaryConfig(bits=64, form="bernoulli").build(5).parts == (256,) * 8
+    with pytest.raises(ValidationError, match="softnes"):
+        VQConfig(softnes=1.0)
 
 
 # -------------------------------------------------------------------- ranks
