@@ -137,7 +137,8 @@ class StoreWriter:
                 places, values = (t.numpy() for t in companions)
                 order = np.argsort(places, kind="stable")
                 at.add(places[order])
-                c[f"{name}.value"].add(values[order].reshape(len(order), -1))
+                value = c[f"{name}.value"]
+                value.add(values[order].reshape(len(order), value.width))
         c["ids"].add(ids)
         self.longest = max(self.longest, len(ids))
 

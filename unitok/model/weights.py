@@ -26,6 +26,7 @@ from torch import Tensor
 from unitok.modality import Side
 from unitok.model.config import Backend, ModelConfig, Stack
 from unitok.model.decoder import Decoder
+from unitok.model.depth import slots
 
 ARCHITECTURES = {"qwen3": "Qwen3ForCausalLM", "llama": "LlamaForCausalLM"}
 STACKED = "unitok_stacked_"
@@ -77,7 +78,10 @@ def load(
         found[name] = grow(found[name], grown)
     expected = decoder.state_dict()
     optional = {f"model.embed_{name}.weight" for name in config.channels}
-    optional |= {name for name in expected if _is_depth(name) and _is_new(name, found)}
+    kept = {f"depth.lm_heads.{slot.name}.weight" for slot in slots(read_config(folder).stacks)}
+    optional |= {
+        name for name in expected if _is_depth(name) and (not kept or _is_head(name) and name not in kept)
+    }
     missing = expected.keys() - found.keys() - optional
     surplus = found.keys() - expected.keys()
     if missing or surplus:
@@ -258,9 +262,8 @@ def _is_depth(name: str) -> bool:
     return name.startswith("depth.")
 
 
-def _is_new(name: str, found: Mapping[str, Tensor]) -> bool:
-    """Whether a folder may lack a part of the depth head: all of it, or the head of a block that came later."""
-    return "depth.entry.weight" not in found or name.startswith("depth.lm_heads.")
+def _is_head(name: str) -> bool:
+    return name.startswith("depth.lm_heads.")
 
 
 def _is_side(name: str) -> bool:
