@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from unitok import Spec, Vocabulary, distributed
 from unitok.data.row import Row, collate
@@ -23,7 +24,7 @@ from unitok.modality import Side
 from unitok.model.config import ModelConfig
 from unitok.model.decoder import Decoder
 from unitok.train.config import TrainConfig
-from unitok.train.loss import LanguageModel
+from unitok.train.loss import LanguageModel, next_parts
 from unitok.train.trainer import Trainer
 
 LENGTH = 48
@@ -31,11 +32,13 @@ KINDS = ("mark", "text", "image")
 TINY = {"steps": 6, "rows": 4, "warmup": 2, "lr": 1e-2, "progress": False, "precision": "fp32", "chunk": 64}
 
 
-def vocabulary(fingerprint: str = "toy") -> Vocabulary:
-    """512 ids, an id channel and a float channel."""
+def vocabulary(fingerprint: str = "toy", stacked: bool = False) -> Vocabulary:
+    """512 ids, an id channel and a float channel; stacked, images have three codes per position."""
     side = {"shell": Side("ids", 2, 8), "xyz": Side("float", 3)}
     text = Spec("text", 64, (1, None), "bytes", framed=False)
-    return Vocabulary.build({"text": text, "image": Spec("image", 64, (8, 8), fingerprint, side=side)})
+    parts = (32, 16, 16) if stacked else ()
+    image = Spec("image", 64, (8, 8), fingerprint, parts=parts, side=side)
+    return Vocabulary.build({"text": text, "image": image}, ["image"] if stacked else [])
 
 
 def row(number: int) -> Row:
@@ -71,16 +74,36 @@ def row(number: int) -> Row:
     return Row(*columns, {"image_shell": shell, "image_xyz": torch.randn(LENGTH, 3, generator=g)})
 
 
+def stacked_row(number: int) -> Row:
+    """Row `number` with all of its ids as stacked positions, or, half of the time, none of them.
+
+    Two ranks with two rows each: one has all stacked positions, the other none.
+    """
+    plain = row(number)
+    more = torch.full((LENGTH, 2), -1)
+    if number % 4 >= 2:
+        return plain._replace(more=more)
+    block = vocabulary(stacked=True).block("image")
+    here, starts = plain.doc >= 0, [start for start, _ in block.ranges]
+    more[here] = torch.stack([starts[1] + plain.tokens % 16, starts[2] + plain.tokens // 4], dim=1)[here]
+    tokens, targets = (torch.where(i >= 0, starts[0] + i % 32, i) for i in (plain.tokens, plain.targets))
+    kind = torch.where(plain.kind > 0, 2, 0).to(torch.uint8)
+    return plain._replace(
+        tokens=torch.where(here, tokens, plain.tokens), targets=targets, kind=kind, more=more
+    )
+
+
 class ToyFeed:
     """The rows 0, 1, 2, ... divided as `Loader` divides them; `seen` sums what this rank was given."""
 
-    def __init__(self, batch: int) -> None:
+    def __init__(self, batch: int, stacked: bool = False) -> None:
         self.batch, self.at, self.seen = batch, 0, 0
+        self.row = stacked_row if stacked else row
 
     def __iter__(self) -> Iterator[Row]:
         while True:
             first = self.at + distributed.rank() * self.batch
-            rows = [row(first + i) for i in range(self.batch)]
+            rows = [self.row(first + i) for i in range(self.batch)]
             for i, one in enumerate(rows):
                 self.seen += zlib.crc32(one.tokens.numpy().tobytes()) * (first + i + 1)
             self.at += self.batch * distributed.world()
@@ -88,7 +111,7 @@ class ToyFeed:
 
     def weight_sum(self, batches: int) -> float:
         count = batches * self.batch * distributed.world()
-        return float(sum(row(self.at + i).weight.sum() for i in range(count)))
+        return float(sum(codes(self.row(self.at + i)) for i in range(count)))
 
     def state(self) -> dict[str, Any]:
         return {"row": self.at}
@@ -97,21 +120,32 @@ class ToyFeed:
         self.at = int(state["row"])
 
 
+def codes(one: Row) -> Tensor:
+    """Summed weight of the targets of a row, every part counted."""
+    if one.more is None:
+        return one.weight.sum()
+    return (one.weight * (1 + (next_parts(one.more[None])[0] >= 0).sum(1))).sum()
+
+
 def toy_module(z_loss: float = 0.0, chunk: int = 64, vocab: Vocabulary | None = None) -> LanguageModel:
     """Two layers of width 32, the same weights each time."""
     vocab = vocab or vocabulary()
     torch.manual_seed(0)
-    config = ModelConfig.preset(2, vocab_size=len(vocab), channels=vocab.channels, width=32)
+    config = ModelConfig.preset(
+        2, vocab_size=len(vocab), channels=vocab.channels, stacks=vocab.stacks, width=32
+    )
     return LanguageModel(Decoder(config), len(KINDS), z_loss, chunk)
 
 
-def toy_trainer(folder: Path, stage: int = 2, vocab: Vocabulary | None = None, **options: Any) -> Trainer:
+def toy_trainer(
+    folder: Path, stage: int = 2, vocab: Vocabulary | None = None, stacked: bool = False, **options: Any
+) -> Trainer:
     """A trainer of the toy; options that `TrainConfig` has go there."""
     mine = {name: options.pop(name) for name in list(options) if name in TrainConfig.model_fields}
     config = TrainConfig(**{**TINY, **mine})
-    vocab = vocab or vocabulary()
+    vocab = vocab or vocabulary(stacked=stacked)
     share = config.rows // distributed.world()
-    feed = ToyFeed(min(config.micro_rows or share, share))
+    feed = ToyFeed(min(config.micro_rows or share, share), stacked)
     module = toy_module(config.z_loss, config.chunk, vocab)
     extra = {"zero_optimization": {"stage": stage}}
     given = {"extra": extra, "kinds": KINDS, "vocabulary": vocab, **options}

@@ -119,7 +119,7 @@ words = st.text(string.ascii_letters, min_size=1, max_size=6)
     st.dictionaries(words, words, max_size=3),
 )
 def test_loading_undoes_dumping(tmp_path_factory, steps, lr, word, flag, options):
-    options = {k: v for k, v in options.items() if k != "use"}
+    options = {k: v for k, v in options.items() if k not in ("use", "stacked")}
     config = parse(
         {
             "vocabulary": {"text": {"use": word, **options}},

@@ -80,3 +80,17 @@ def test_two_ranks_then_one_then_two_see_the_same_tokens(stage: int, runs: Path,
     assert (tmp_path / "stream.jsonl").read_text() == (alone / "stream.jsonl").read_text()
     assert column(tmp_path, "loss") == pytest.approx(column(alone, "loss"), rel=1e-5)
     assert column(tmp_path, "grad_norm") == pytest.approx(column(alone, "grad_norm"), rel=1e-5)
+
+
+@pytest.mark.parametrize("accumulation", [1, 2])
+def test_ranks_without_a_stacked_position_keep_step_with_those_that_have_them(
+    accumulation: int, tmp_path: Path
+) -> None:
+    """Under ZeRO 3 a module that ran on one rank alone would hang; under 2, gradients would lack a part."""
+    launch(1, tmp_path / "alone", "stage=0", "steps=4", "stacked=true")
+    way = ("steps=4", "stacked=true", f"micro_rows={2 // accumulation}")
+    launch(2, tmp_path / "3", "stage=3", *way, "+", str(tmp_path / "2"), "stage=2", *way)
+    for stage in "23":
+        assert column(tmp_path / stage, "loss") == pytest.approx(column(tmp_path / "alone", "loss"), rel=1e-5)
+        norms = column(tmp_path / "alone", "grad_norm")
+        assert column(tmp_path / stage, "grad_norm") == pytest.approx(norms, rel=1e-5)
