@@ -206,7 +206,9 @@ def _chosen(file: Path, found: Any, prefer: Sequence[str]) -> tuple[dict[str, Te
         raise BadCheckpoint(
             f"{file} holds a {type(found).__name__}, not a state dict: save the state dict alone"
         )
-    config: Any = next((_plain(found[key]) for key in ("args", "config", "hyper_parameters") if key in found), {})
+    config: Any = next(
+        (_plain(found[key]) for key in ("args", "config", "hyper_parameters") if key in found), {}
+    )
     tensors = {key: value for key, value in found.items() if isinstance(value, Tensor)}
     if tensors and len(tensors) == len(found):
         return tensors, {}, ""

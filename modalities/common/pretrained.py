@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from unitok.strict import validate
 
+from .checkpoint import Checkpoint, open_checkpoint
 from .quantize import Quantizer
-from .weights import load_weights, read_weights
+from .weights import WeightsMismatch, is_ours, load_weights, read_weights
 
 C = TypeVar("C", bound=BaseModel)
-N = TypeVar("N", bound=nn.Module)
 
 CHUNK = 32  # items encoded together
 
@@ -29,10 +29,10 @@ def find_weights(weights: str | Path, shipped: Path) -> Path:
     """
     inside = shipped / f"{weights}.safetensors"
     path = inside if inside.is_file() else Path(str(weights))
-    if not path.is_file():
+    if not path.exists():
         names = ", ".join(sorted(file.stem for file in shipped.glob("*.safetensors"))) or "none"
         raise FileNotFoundError(
-            f"no weights {str(weights)!r}: give the path of a .safetensors file or one of: {names}"
+            f"no weights {str(weights)!r}: give the path of a weight file or one of: {names}"
         )
     return path
 
@@ -45,39 +45,82 @@ def network(
     tokenizer: str,
     shipped: Path,
     config: type[C],
-    build: Callable[[C], N],
-) -> tuple[C, N]:
-    """A frozen network and its configuration: from a file, or (weights=None) random, of the shape that `options` say.
+    build: Callable[[C], nn.Module],
+    preset: C | None = None,
+    released: Callable[[Checkpoint], tuple[C, dict[str, Tensor]]] | None = None,
+    adjustable: frozenset[str] = frozenset(),
+) -> tuple[C, nn.Module]:
+    """A frozen network and its configuration: from a file, or (weights=None) random, of the shape that is asked for.
 
     Args:
-        weights: name in the folder `shipped`, path, or None.
-        options: fields of `config`, for weights=None alone.
+        weights: name in the folder `shipped`, path of a file of ours or of a released file or folder, or None.
+        options: fields of `config`; for weights=None, and those in `adjustable`.
         seed: of random weights.
         tokenizer: registry name, for messages.
         shipped: folder of the weights that ship.
         config: the network's strict configuration.
         build: makes the network.
+        preset: the shape that `options` change; beside a file: what it must be.
+        released: gives configuration and tensors of a released checkpoint.
+        adjustable: fields that do not change which weights fit.
 
     Raises:
         ConfigError: an unknown or unfit option.
         TypeError: options beside a file of weights.
         FileNotFoundError, WeightsMismatch: no such file, or one of another network.
     """
+    base = {} if preset is None else preset.model_dump()
     if weights is None:
-        found = validate(config, options, tokenizer)
+        found = validate(config, {**base, **options}, tokenizer)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             net = build(found)
         return found, net.eval().requires_grad_(False)
-    if options:
+    fixed = sorted(set(options) - adjustable)
+    if fixed:
         validate(config, options, tokenizer)  # a misspelt option is the likelier mistake
-        raise TypeError(f"options {sorted(options)} shape random weights: leave them out, or weights=None")
-    path = find_weights(weights, shipped)
-    written, state = read_weights(path)
-    found = validate(config, written, str(path))
+        raise TypeError(f"options {fixed} shape random weights: leave them out, or weights=None")
+    found, state, source = _opened(weights, shipped, config, released)
+    if preset is not None and _shape(found, adjustable) != _shape(preset, adjustable):
+        raise WeightsMismatch(f"{source} is of another preset: {_differences(found, preset)}")
+    found = validate(config, {**found.model_dump(), **options}, tokenizer) if options else found
     net = build(found)
-    load_weights(net, state, str(path))
+    load_weights(net, state, source)
     return found, net.eval().requires_grad_(False)
+
+
+def _opened(
+    weights: str | Path,
+    shipped: Path,
+    config: type[C],
+    released: Callable[[Checkpoint], tuple[C, dict[str, Tensor]]] | None,
+) -> tuple[C, dict[str, Tensor], str]:
+    """Configuration, tensors and name of a file: ours says what it is, a released one is told by its shapes."""
+    path = find_weights(weights, shipped)
+    if is_ours(path):
+        written, state = read_weights(path)
+        return validate(config, written, str(path)), state, str(path)
+    if released is None:
+        raise WeightsMismatch(f"{path} is no weight file of ours, and none was released for this tokenizer")
+    checkpoint = open_checkpoint(path)
+    try:
+        found, state = released(checkpoint)
+    except KeyError as error:
+        some = ", ".join(list(checkpoint.state)[:3])
+        raise WeightsMismatch(
+            f"{path} has no tensor {error}: it is a file of another tokenizer (it begins with {some})"
+        ) from error
+    return found, {key: t.float() if t.is_floating_point() else t for key, t in state.items()}, str(path)
+
+
+def _shape(config: BaseModel, adjustable: frozenset[str]) -> dict[str, Any]:
+    return config.model_dump(exclude=set(adjustable))
+
+
+def _differences(found: BaseModel, wanted: BaseModel) -> str:
+    """Which fields of two configurations differ, in words."""
+    one, two = found.model_dump(), wanted.model_dump()
+    return "; ".join(f"{key} is {one[key]}, not {two[key]}" for key in two if one.get(key) != two[key])
 
 
 def encode_alike(

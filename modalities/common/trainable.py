@@ -58,7 +58,7 @@ class Trainable(nn.Module):
         """The loss summed over items [B, ...], and sums [2, 1]: the same without gradient, and B."""
         if self.training:
             self.task.before_step(int(step), self.steps)
-        out = self.model(items)
+        out = self.task.judge(items)
         if self.training:
             self.usage.add(out.ids)
         loss = out.loss * len(items)

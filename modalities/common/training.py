@@ -38,7 +38,7 @@ class TokenizerTask(ABC):
     """
 
     model: nn.Module
-    """forward(batch) -> Step. Its state dict becomes the weight file; parameters train in fp32."""
+    """The network. Its state dict becomes the weight file; parameters train in fp32."""
     train: Tensor
     """All training items, first axis n; small enough to sit in memory."""
     heldout: Tensor
@@ -70,6 +70,11 @@ class TokenizerTask(ABC):
     @abstractmethod
     def codes(self, items: Tensor) -> Tensor:
         """Codes of items [n, ...] without gradient, in evaluation mode: int64 [n, K] or [n, K, P]."""
+
+    def judge(self, batch: Tensor) -> Step:
+        """One forward of training on a batch: what the loss is. The default asks the model itself."""
+        step: Step = self.model(batch)
+        return step
 
     def start(self) -> None:  # noqa: B027  (optional hook)
         """Initialise from the training data (PCA, k-means); called once, on every rank, unless resuming."""

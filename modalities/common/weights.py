@@ -87,6 +87,18 @@ def read_weights(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     }
 
 
+def is_ours(path: str | Path) -> bool:
+    """Whether a file says in its metadata what it fits, as `save_weights` writes it."""
+    path = Path(path)
+    if path.suffix != ".safetensors" or not path.is_file():
+        return False
+    try:
+        with safe_open(path, framework="pt") as file:
+            return "config" in (file.metadata() or {})
+    except SafetensorError:
+        return True  # whoever reads it will say what is wrong
+
+
 def load_weights(module: nn.Module, state: Mapping[str, Tensor], source: str = "these weights") -> None:
     """Load `state` into `module`, all of it or nothing.
 

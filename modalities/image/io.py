@@ -11,7 +11,7 @@ import struct
 import warnings
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from torch import Tensor
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 MAX_PIXELS = 64_000_000
+Resize = Literal["cover", "square"]
 _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error, OverflowError)
 
 
@@ -81,12 +82,14 @@ def write_image(image: Image.Image, suffix: str) -> bytes:
     return buffer.getvalue()
 
 
-def fit(image: Image.Image, size: int) -> Image.Image:
-    """The middle square of a picture, size x size: the shorter side is resized (bicubic), the rest cut off."""
+def fit(image: Image.Image, size: int, how: Resize = "cover") -> Image.Image:
+    """A picture as size x size: "cover" takes its middle square, "square" squeezes the whole; bicubic."""
+    if how == "square":
+        return to_rgb(image).resize((size, size), Image.Resampling.BICUBIC)
     return ImageOps.fit(to_rgb(image), (size, size), Image.Resampling.BICUBIC)
 
 
-def to_tensor(item: Image.Image | Tensor | str | Path, size: int) -> Tensor:
+def to_tensor(item: Image.Image | Tensor | str | Path, size: int, how: Resize = "cover") -> Tensor:
     """A PIL image, a path or a float tensor [3, H, W] in [0, 1] as float32 [3, size, size].
 
     Raises:
@@ -104,7 +107,7 @@ def to_tensor(item: Image.Image | Tensor | str | Path, size: int) -> Tensor:
         raise TypeError(f"a picture is a PIL image, a path or a tensor [3, H, W], not {type(item).__name__}")
     if 0 in item.size:
         raise ValueError(f"a picture of {item.size[0]} x {item.size[1]} pixels is empty")
-    pixels = torch.from_numpy(np.array(fit(item, size)))
+    pixels = torch.from_numpy(np.array(fit(item, size, how)))
     return rearrange(pixels, "h w c -> c h w").float().div(255).contiguous()
 
 

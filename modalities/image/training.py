@@ -14,9 +14,9 @@ from torch.nn import functional as F
 from unitok.strict import Strict, validate
 
 from ..common.quantize import FSQ, VQ, Quantizer
-from ..common.training import TokenizerTask
-from .network import TiTokConfig, TiTokNet
+from ..common.training import Step, TokenizerTask
 from .sources import split
+from .titok import TiTokConfig, TiTokNet
 
 CHUNK = 64
 
@@ -57,7 +57,7 @@ class PictureTask(TokenizerTask):
             "heldout": len(self.heldout),
             "held out": "sha256 of the file's stem divisible by ten; skin tones of those left out",
         }
-        self.model: TiTokNet = TiTokNet(config)
+        self.model = TiTokNet(config)
 
     @property
     def quantizer(self) -> Quantizer:
@@ -79,6 +79,12 @@ class PictureTask(TokenizerTask):
         self.quantizer.eval()
         with torch.no_grad():
             linear.fit_gain(latents, self.quantizer(latents).z_q)
+
+    def judge(self, batch: Tensor) -> Step:
+        """Mean squared error and the quantizer's own losses."""
+        made = self.model(batch)
+        error = F.mse_loss(made.pictures, batch)
+        return Step(error + made.quantized.loss, made.quantized.ids, {"mse": error.detach()})
 
     def batch(self, index: Tensor, generator: Generator) -> Tensor:
         """Pictures [B, 3, S, S] in [0, 1], each mirrored and cropped at random."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,24 +11,26 @@ from PIL import Image, ImageDraw
 
 from modalities.common.training import TokenizerTask
 from modalities.image.io import write_image
-from modalities.image.network import TiTokConfig, TiTokNet
-from modalities.image.titok import TiTok
+from modalities.image.titok import TiTok, TiTokConfig, TiTokNet
 from modalities.image.training import psnr
 
-TINY = {
+TINY: dict[str, Any] = {
     "size": 16,
     "patch": 8,
     "tokens": 6,
-    "width": 32,
-    "encoder_layers": 1,
-    "decoder_layers": 1,
-    "heads": 2,
+    "encoder": {"width": 32, "layers": 1, "heads": 2},
+    "decoder": {"width": 32, "layers": 1, "heads": 2},
+    "cls": False,
+    "head": "pixel",
+    "shift": 0.5,
+    "quantizer": {"kind": "vq", "codes": 1024, "dim": 16},
 }
-QUANTIZERS = [
-    {"quantizer": "fsq", "levels": (8, 6, 5)},
-    {"quantizer": "vq", "codes": 32, "dim": 4},
-    {"quantizer": "vq", "codes": 32, "dim": 4, "own_codebooks": True},
-    {"quantizer": "binary", "bits": 8},
+QUANTIZERS: list[dict[str, Any]] = [
+    {"kind": "fsq", "levels": (8, 6, 5)},
+    {"kind": "vq", "codes": 32, "dim": 4},
+    {"kind": "vq", "codes": 32, "dim": 4, "own": True},
+    {"kind": "vq", "codes": 32, "dim": 4, "learn": "gradient"},
+    {"kind": "binary", "bits": 8},
 ]
 
 
@@ -49,20 +52,18 @@ def build(folder: Path, **model: object) -> TokenizerTask:
     return TiTok.training_task({**TINY, "components": 18, "reduced": 16, **model}, data, folder.parent)
 
 
-@pytest.mark.parametrize("options", QUANTIZERS)
+@pytest.mark.parametrize("quantizer", QUANTIZERS)
 @pytest.mark.parametrize("linear", [None, "pca"])
-def test_loss_falls_with_every_quantizer(
-    folder: Path, options: dict[str, object], linear: str | None
-) -> None:
+def test_loss_falls_with_every_quantizer(folder: Path, quantizer: dict[str, Any], linear: str | None) -> None:
     torch.manual_seed(0)
-    task = build(folder, linear=linear, **options)
+    task = build(folder, linear=linear, quantizer=quantizer)
     task.start()
     optimizer = torch.optim.AdamW(task.parameter_groups(3e-3))
     task.model.train()
     losses = []
     for step in range(60):
         batch = task.batch(torch.arange(40), torch.Generator().manual_seed(step))
-        out = task.model(batch)
+        out = task.judge(batch)
         optimizer.zero_grad()
         out.loss.backward()
         optimizer.step()
@@ -84,7 +85,7 @@ def test_the_linear_start_beats_the_same_network_without_it(folder: Path) -> Non
 
 
 def test_codes_are_those_of_the_modality(folder: Path) -> None:
-    task = build(folder, quantizer="binary", bits=12)
+    task = build(folder, quantizer={"kind": "binary", "bits": 12})
     task.model.eval()
     codes = task.codes(task.heldout)
     assert codes.shape == (len(task.heldout), 6, 2)

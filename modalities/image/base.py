@@ -1,0 +1,322 @@
+"""What every image tokenizer shares: items to tensors and back, batches, files, comparing, weights.
+
+A system is a subclass that names its configuration and its network:
+
+    class TiTok(ImageTokenizer):
+        tokenizer = "image.titok"
+        Config, Net = TiTokConfig, TiTokNet
+        released = staticmethod(…)         # (checkpoint) -> (config, state in our names)
+
+A network has `quantizer`, `encode(pictures) -> z [B, K, C]` before the quantizer and
+`decode(z_q [B, K, D], **guidance) -> pictures`, with pictures [B, 3, H, W] in the range of its configuration.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol, cast
+
+import torch
+from PIL import Image
+from pydantic import Field
+from torch import Tensor, nn
+
+from unitok.modality import BadCodes, BadItem, Codes, Item, Modality, Spec
+from unitok.strict import Strict
+
+from ..common.checkpoint import Checkpoint
+from ..common.pretrained import CHUNK, encode_alike, network
+from ..common.quantize import KL, Quantized, Quantizer
+from ..common.training import TokenizerTask
+from ..common.weights import fingerprint
+from . import io
+
+SHIPPED = Path(__file__).parent / "weights"
+CLOSE = 3e-5
+"""A position with less margin is decided again by the picture alone: sums differ (by up to 1e-6 here)
+with the size of a batch, and the codes of a picture must not depend on its company."""
+
+Precision = Literal["fp32", "bf16"]
+
+
+class ImageConfig(Strict):
+    """What the configuration of every system has. `size` and `tokens` are its own."""
+
+    size: int = Field(64, description="side of the pictures in pixels")
+    tokens: int = Field(32, ge=1, description="codes of a picture")
+    range: tuple[float, float] = Field((0.0, 1.0), description="values of black and white in the network")
+    resize: Literal["cover", "square"] = Field(
+        "cover", description="the middle square of the picture, or the whole picture squeezed into one"
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Reconstruction:
+    """What a network's forward gives in training.
+
+    pictures: [B, 3, H, W] in the network's range, not clamped; quantized: see `Quantized`; features: what
+    losses may want, by name ("proxy_logits" [B, N, h, w], "semantic" [B, N, W]).
+    """
+
+    pictures: Tensor
+    quantized: Quantized
+    features: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+class Network(Protocol):
+    """The network of a system."""
+
+    quantizer: Quantizer
+
+    def encode(self, pictures: Tensor) -> Tensor:
+        """Pictures [B, 3, H, W] -> latents [B, K, C] before the quantizer."""
+        ...
+
+    def decode(self, z_q: Tensor, **guidance: Any) -> Tensor:
+        """Quantised latents [B, K, D] -> pictures [B, 3, H, W]."""
+        ...
+
+
+class ImageTokenizer(Modality):
+    """Pictures through a network.
+
+    Items are PIL images, paths or float tensors [3, H, W] in [0, 1]. Codes: int64 [tokens], or [tokens, parts].
+
+    Args:
+        weights: name of shipped weights, path of a .safetensors file of ours, path of a released file or
+            folder, or None for a network with random weights (drawn from `seed`), which `preset` and
+            `options` then shape. If not given: the system's default, with `preset` None.
+        preset: a published shape, by name; beside a released file: what it must be.
+        name: block name in the vocabulary.
+        seed: of random weights.
+        device: where the network runs.
+        precision: "bf16" runs encoder and decoder under autocast; the quantizer stays in fp32.
+        options: fields of the configuration, for weights=None; those in `adjustable` beside weights, too.
+
+    Raises:
+        FileNotFoundError: no such weights; what ships is named.
+        WeightsMismatch: the file fits another network, or is of another preset.
+    """
+
+    tokenizer: ClassVar[str]
+    Config: ClassVar[type[Any]]
+    Net: ClassVar[Callable[[Any], nn.Module]]
+    default: ClassVar[str | None] = None
+    adjustable: ClassVar[frozenset[str]] = frozenset()
+    suffixes = io.SUFFIXES
+
+    def __init__(
+        self,
+        weights: str | Path | None = "",
+        *,
+        preset: str | None = None,
+        name: str = "image",
+        seed: int = 0,
+        device: str = "cpu",
+        precision: Precision = "fp32",
+        **options: Any,
+    ) -> None:
+        if weights == "":
+            weights = self.default if preset is None else None
+        self.config, net = network(
+            weights,
+            options,
+            seed,
+            tokenizer=self.tokenizer,
+            shipped=SHIPPED,
+            config=self.Config,
+            build=self.Net,
+            preset=None if preset is None else self.preset(preset),
+            released=self.released,
+            adjustable=self.adjustable,
+        )
+        self.net = cast("Network", net.to(device))
+        self.name, self.device, self.precision = name, torch.device(device), precision
+        self._spec: Spec | None = None
+
+    @classmethod
+    def preset(cls, name: str) -> Any:
+        """A published configuration by name.
+
+        Raises:
+            ValueError: there is none of that name.
+        """
+        raise ValueError(f"{cls.tokenizer} has no presets, so none is called {name!r}")
+
+    @staticmethod
+    def released(checkpoint: Checkpoint) -> tuple[Any, dict[str, Tensor]]:
+        """Configuration and tensors, under our names, of a released checkpoint."""
+        raise ValueError(f"{checkpoint.source} is no weight file of this tokenizer: none was released")
+
+    @property
+    def spec(self) -> Spec:  # type: ignore[override]
+        """See `unitok.modality.Spec`.
+
+        Raises:
+            TypeError: continuous latents have no codes.
+        """
+        if self._spec is None:
+            quantizer, config = self.net.quantizer, self.config
+            if not quantizer.size:
+                raise TypeError(
+                    f"{self.tokenizer} with these weights has continuous latents and no codes, so it cannot enter "
+                    "a vocabulary: use latents() and decode_tensor(latents), or weights with a codebook"
+                )
+            told = {"tokenizer": self.tokenizer, **config.model_dump(mode="json")}
+            self._spec = Spec(
+                name=self.name,
+                size=quantizer.size,
+                length=(config.tokens, config.tokens),
+                fingerprint=fingerprint(told, cast("nn.Module", self.net)),
+                parts=quantizer.parts,
+            )
+        return self._spec
+
+    # -------------------------------------------------------------------- codes
+
+    def encode(self, items: Sequence[Item]) -> list[Codes]:
+        """Pictures to codes; the same alone or in a batch.
+
+        Raises:
+            BadItem: not a picture, empty, or a tensor outside [0, 1].
+            TypeError: continuous latents have no codes.
+        """
+        pictures = [self._tensor(i, item) for i, item in enumerate(items)]
+        self.spec  # noqa: B018  (refuses continuous latents)
+        ids = encode_alike(pictures, self._latents, self.net.quantizer, CLOSE)
+        return [Codes(each.cpu().clone()) for each in ids]
+
+    def latents(self, items: Sequence[Item]) -> Tensor:
+        """Latents before the quantizer, float32 [B, K, D]; of continuous systems the posterior's mean.
+
+        Raises:
+            BadItem: as in `encode`.
+        """
+        pictures = [self._tensor(i, item) for i, item in enumerate(items)]
+        found = []
+        for at in range(0, len(pictures), CHUNK):
+            z = self._latents(torch.stack(pictures[at : at + CHUNK]))
+            quantizer = self.net.quantizer
+            found.append((quantizer.posterior(z)[0] if isinstance(quantizer, KL) else z).cpu())
+        return torch.cat(found) if found else torch.zeros(0, self.config.tokens, self.net.quantizer.dim)
+
+    def decode(self, codes: Sequence[Codes], **guidance: Any) -> list[Item]:
+        """Codes to PIL images of the tokenizer's size.
+
+        Raises:
+            BadCodes: codes out of range or of another number than `tokens`.
+        """
+        return [io.to_image(picture) for picture in self.decode_tensor(codes, **guidance)]
+
+    def decode_tensor(self, codes: Sequence[Codes] | Tensor, **guidance: Any) -> Tensor:
+        """Codes, or latents [B, K, D], to pictures, float32 [B, 3, S, S], black 0 and white 1, not clamped.
+
+        `guidance` is what the network's decoder takes beside the latents, with the batch first.
+        """
+        if isinstance(codes, Tensor):
+            z_q = codes
+        else:
+            ids = [self._checked(i, each.ids) for i, each in enumerate(codes)]
+            if not ids:
+                return torch.zeros(0, 3, self.config.size, self.config.size)
+            z_q = self.net.quantizer.lookup(torch.stack(ids).to(self.device))
+        low, high = self.config.range
+        made = []
+        for at in range(0, len(z_q), CHUNK):
+            part = {key: self._part(value, at) for key, value in self.guidance(len(z_q), **guidance).items()}
+            with torch.no_grad(), self._autocast():
+                made.append(self.net.decode(z_q[at : at + CHUNK].to(self.device), **part).float().cpu())
+        pictures = torch.cat(made)
+        return pictures if (low, high) == (0.0, 1.0) else (pictures - low) / (high - low)
+
+    def guidance(self, count: int, **given: Any) -> dict[str, Any]:
+        """What the decoder takes beside the latents of `count` pictures; systems fill in their own."""
+        return given
+
+    def _part(self, value: Any, at: int) -> Any:
+        return value[at : at + CHUNK].to(self.device) if isinstance(value, Tensor) else value
+
+    def _latents(self, pictures: Tensor) -> Tensor:
+        """Latents [B, K, C] of pictures [B, 3, S, S] in [0, 1]."""
+        low, high = self.config.range
+        pictures = pictures.to(self.device)
+        if (low, high) != (0.0, 1.0):
+            pictures = pictures * (high - low) + low
+        with torch.no_grad(), self._autocast():
+            return self.net.encode(pictures).float()
+
+    def _autocast(self) -> Any:
+        return torch.autocast(self.device.type, torch.bfloat16) if self.precision == "bf16" else nullcontext()
+
+    def _tensor(self, index: int, item: Item) -> Tensor:
+        try:
+            return io.to_tensor(item, self.config.size, self.config.resize)
+        except (TypeError, ValueError, OSError) as error:
+            raise BadItem(index, str(error)) from error
+
+    def _checked(self, index: int, ids: Tensor) -> Tensor:
+        parts = torch.tensor(self.spec.parts or (self.spec.size,))
+        shape = (self.config.tokens, len(parts)) if self.spec.parts else (self.config.tokens,)
+        if tuple(ids.shape) != shape:
+            raise BadCodes(f"item {index}: codes of shape {list(ids.shape)}, but a picture has {list(shape)}")
+        columns = ids if self.spec.parts else ids.unsqueeze(-1)
+        if bool(((columns < 0) | (columns >= parts)).any()):
+            raise BadCodes(f"item {index}: a code is outside its range: {parts.tolist()} codes, from 0")
+        return ids
+
+    # -------------------------------------------------------------------- items
+
+    def read(self, data: bytes, suffix: str) -> Item:
+        """A picture file's bytes as an RGB PIL image; see `modalities.image.io`."""
+        return io.read_image(data)
+
+    def write(self, item: Item, suffix: str) -> bytes:
+        """The picture as a file; .png and .webp keep every pixel."""
+        return io.write_image(self._picture(item), suffix)
+
+    def show(self, item: Item) -> Image.Image:
+        """The picture as the tokenizer sees it."""
+        return io.fit(self._picture(item), self.config.size, self.config.resize)
+
+    def compare(self, a: Item, b: Item) -> dict[str, float]:
+        """`psnr` in dB at the tokenizer's size (inf for equal pictures) and `mae`, mean absolute error in [0, 1]."""
+        one, two = (io.to_tensor(item, self.config.size, self.config.resize) for item in (a, b))
+        mse = float((one - two).square().mean())
+        psnr = -10 * math.log10(mse) if mse > 0 else math.inf
+        return {"psnr": psnr, "mae": float((one - two).abs().mean())}
+
+    def variants(self, item: Item, count: int) -> list[Item]:
+        """The picture, its mirror image, then small crops of the two, always the same ones."""
+        picture = self._picture(item)
+        both = [picture, picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)]
+        generator = torch.Generator().manual_seed(0)
+        found = both[:count]
+        while len(found) < count:
+            left, top, right, bottom = (0.06 * torch.rand(4, generator=generator)).tolist()
+            width, height = picture.size
+            box = (left * width, top * height, (1 - right) * width, (1 - bottom) * height)
+            found.append(both[len(found) % 2].crop(tuple(round(edge) for edge in box)))
+        return found
+
+    def label(self, item: Item) -> str:
+        """Such as "picture of 64 x 64 pixels"."""
+        width, height = self._picture(item).size
+        return f"picture of {width} x {height} pixels"
+
+    def _picture(self, item: Item) -> Image.Image:
+        if isinstance(item, Image.Image):
+            return io.to_rgb(item)
+        if isinstance(item, Tensor):
+            return io.to_image(item)
+        return io.read_image(Path(item).read_bytes())
+
+    @classmethod
+    def training_task(cls, model: Mapping[str, Any], data: Mapping[str, Any], root: Path) -> TokenizerTask:
+        """What `modalities.common.trainer` trains; see `modalities.image.training`."""
+        from .training import PictureTask
+
+        return PictureTask(model, data, root)
