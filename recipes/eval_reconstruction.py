@@ -33,7 +33,9 @@ def option(text: str) -> tuple[str, Any]:
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     out = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    out.add_argument("options", nargs="*", type=option, metavar="KEY=VALUE", help="options of the tokenizer")
+    out.add_argument(
+        "options", nargs="*", type=option, metavar="KEY=VALUE", help="options of the tokenizer, in JSON"
+    )
     out.add_argument("--modality", default="image.titok", help="registry name of the tokenizer")
     out.add_argument("--weights", help="name or path of its weights; its default if not given")
     out.add_argument("--images", type=Path, required=True, help="folder, .tar (WebDataset) or .jsonl file")

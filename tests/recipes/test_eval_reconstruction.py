@@ -125,14 +125,25 @@ def test_nothing_to_measure_is_an_error_of_one_sentence(recipe, tmp_path):
     assert not (tmp_path / "report.json").exists()
 
 
+SMALL = ("weights=null", "size=32", "tokens=4")
+
+
 def test_options_reach_the_tokenizer(recipe, folder, tmp_path):
-    found = recipe(["--images", str(folder), "--out", str(tmp_path / "report.json"), "--pairs", "0",
-                    "weights=null", "size=32", "tokens=4", "codes=16", "width=32", "heads=2"])  # fmt: skip
+    arguments = ["--images", str(folder), "--out", str(tmp_path / "report.json"), "--pairs", "0", *SMALL]
+    found = recipe([*arguments, 'quantizer={"kind": "vq", "codes": 16, "dim": 4}'])
     assert found["pixels"] == [32, 32]
     assert found["bits_per_image"] == 16
     assert not (tmp_path / "report.png").exists()
     with pytest.raises(ValueError, match="tokenz"):
         recipe(["--images", str(folder), "weights=null", "tokenz=4"])
+
+
+def test_a_system_with_a_kl_bottleneck_has_no_bits(recipe, folder, tmp_path):
+    arguments = ["--images", str(folder), "--out", str(tmp_path / "report.json"), *SMALL]
+    found = recipe([*arguments, 'quantizer={"kind": "kl", "dim": 4}'])
+    assert found["count"] == 5
+    assert found["bits_per_image"] is None
+    assert found["usage"] is None
 
 
 class Continuous:
