@@ -222,7 +222,7 @@ class Grammar:
             raise BadCodes(f"id {new} at step {state.count} is not allowed {where}")
         open_block = self._blocks.get(state.block)
         state.line = -1
-        state.left -= 1 if open_block is None else self._cost(open_block, state)
+        state.left -= 1 if open_block is None or not open_block.stacked else self._cost(open_block, state)
         state.count += 1
         if open_block is not None and open_block.start <= new < open_block.start + open_block.size:
             state.prefix.append(new - open_block.start)
@@ -275,8 +275,9 @@ class Grammar:
                 ranges = ()
         else:
             may_end = may_end or not state.prefix
-        left = state.left - self._cost(block, state) - tail
-        if left < UNBOUNDED >> 1 and self._needs(block, state.prefix) + JUMP > left:
+        left = state.left - (self._cost(block, state) if block.stacked else 1) - tail
+        # Counted in ids, of which there are at least as many as positions.
+        if left < UNBOUNDED >> 1 and modality.shortest_end(state.prefix) + JUMP > left:
             ranges = self._affordable(state, block, ranges, left)
         if not ranges and not may_end:
             raise BadCodes(
