@@ -1,6 +1,7 @@
 """The built-in modalities: a catalogue of lazy names, read through the entry point `unitok.modalities`."""
 
 CATALOG = {
+    "image.instella": f"{__name__}.image.instella:Instella",
     "image.titok": f"{__name__}.image.titok:TiTok",
     "molecule.selfies": f"{__name__}.molecule.selfies:Selfies",
     "pointcloud.any2point": f"{__name__}.pointcloud.tokenizer:PointTokenizer",
