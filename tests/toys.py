@@ -93,14 +93,15 @@ class Brackets(Plain):
 
 
 class Pairs(Plain):
-    """Two codes per position, the second always one above the first; a body may end only after a pair (0, 1)."""
+    """Two codes per position, the second one or two above the first; a body may end only after a pair (0, ...)."""
 
     def __init__(self, name: str = "pair") -> None:
         super().__init__(name, 12, (1, None), parts=(6, 6))
 
     def decode(self, codes: Sequence[Codes]) -> list[list[int]]:
         for one in codes:
-            if not one.ids[:, 1].equal((one.ids[:, 0] + 1) % 6) or one.ids[-1, 0] != 0:
+            first, second = one.ids.unbind(1)
+            if not ((second - first) % 6 - 1 < 2).all() or second.eq(first).any() or first[-1] != 0:
                 raise BadCodes(
                     f"{one.ids.tolist()} has a second code that does not follow, or ends too early"
                 )
@@ -108,8 +109,8 @@ class Pairs(Plain):
 
     def legal(self, prefix: Sequence[int]) -> Legal:
         if len(prefix) % 2:
-            second = 6 + (prefix[-1] + 1) % 6
-            return Legal((range(second, second + 1),), end=False)
+            above = sorted(6 + (prefix[-1] + i) % 6 for i in (1, 2))
+            return Legal(tuple(range(second, second + 1) for second in above), end=False)
         return Legal((range(1), range(1, 6)), end=bool(prefix) and prefix[-2] == 0)
 
     def shortest_end(self, prefix: Sequence[int]) -> int:

@@ -7,7 +7,7 @@ import json
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from toys import STACKED, parted
 
@@ -53,6 +53,7 @@ documents = st.one_of(
 
 
 @pytest.mark.parametrize("vocabulary", [STACK, MIXED])
+@settings(deadline=None)
 @given(documents)
 def test_parse_undoes_render_and_the_serial_form_is_the_flat_layout(vocabulary, document):
     rendered, flat = document.render(vocabulary), document.render(FLAT)
@@ -65,6 +66,7 @@ def test_parse_undoes_render_and_the_serial_form_is_the_flat_layout(vocabulary, 
     assert more.equal(rendered.more)
 
 
+@settings(deadline=None)
 @given(documents)
 def test_every_column_says_the_same_in_both_layouts(document):
     stacked, flat = document.render(STACK), document.render(FLAT)
@@ -81,6 +83,7 @@ def test_every_column_says_the_same_in_both_layouts(document):
         assert values.equal(flat.side[name][1])
 
 
+@settings(deadline=None)
 @given(documents)
 def test_the_grammar_accepts_every_document_and_its_answers(document):
     rendered = document.render(STACK)

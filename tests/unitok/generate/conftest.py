@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from toys import Plain
+from toys import Pairs, Plain
 
 from unitok import BadCodes, Codes, Document, Legal, Modality, Segment, Side, Vocabulary, create
 from unitok.generate import Sampler
@@ -39,14 +39,15 @@ class Chain(Plain):
 @pytest.fixture(scope="session")
 def modalities() -> dict[str, Modality]:
     cloud = Plain("cloud", 12, (2, 3), parts=(4, 3, 5), side={"near": Side("ids", 2, 6)})
-    made = [create("text.bytes"), Plain("image", 16, (8, 8)), Plain("sound", 12, (2, 6)), Chain(), cloud]
+    plain = [Plain("image", 16, (8, 8)), Plain("sound", 12, (2, 6))]
+    made = [create("text.bytes"), *plain, Chain(), cloud, Pairs()]
     return {modality.spec.name: modality for modality in made}
 
 
 @pytest.fixture(scope="session", params=["flat", "stacked"])
 def vocabulary(modalities: dict[str, Modality], request: pytest.FixtureRequest) -> Vocabulary:
     """Every test of sampling holds in both layouts of what has parts."""
-    return Vocabulary.build(modalities, stacked=["cloud"] if request.param == "stacked" else [])
+    return Vocabulary.build(modalities, stacked=["cloud", "pair"] if request.param == "stacked" else [])
 
 
 @pytest.fixture(scope="session")

@@ -285,6 +285,7 @@ def test_bare_ids_give_what_their_document_gives(
     assert {int(i) for i in rendered.serial} >= {vocabulary.mark("cloud"), vocabulary.mark("/cloud")}
 
 
+@pytest.mark.parametrize("block", ["cloud", "pair"])
 @pytest.mark.parametrize("budget", [5, 8, 11])
 @pytest.mark.parametrize("how", [{}, {"temperature": 0.0}, {"temperature": 0.8, "top_k": 2, "top_p": 0.9}])
 def test_positions_with_parts_end_in_time_under_every_way_to_choose(
@@ -292,10 +293,38 @@ def test_positions_with_parts_end_in_time_under_every_way_to_choose(
     vocabulary: Vocabulary,
     modalities: Modalities,
     prompts: list[Document],
+    block: str,
     budget: int,
     how: dict[str, float],
 ) -> None:
     budget = budget if vocabulary.more else budget + 4
-    rows = sampler.generate(prompts * 8, budget=budget, first="cloud", guidance={"cloud": 2.0}, seed=3, **how)
+    rows = sampler.generate(prompts * 8, budget=budget, first=block, guidance={block: 2.0}, seed=3, **how)
     check_rows(rows, vocabulary, modalities)
-    assert all(row[0].name == "cloud" and size(row, vocabulary) <= budget for row in rows)
+    assert all(row[0].name == block and size(row, vocabulary) <= budget for row in rows)
+
+
+def test_rows_that_leave_within_the_spans_of_others_take_nothing_along(
+    sampler: Sampler, prompts: list[Document]
+) -> None:
+    options = {"first": "cloud", "produce": ["cloud"]}
+    budgets = [13 + 2 * (row % 5) for row in range(16)]
+    together = sampler.generate(prompts * 4, budget=budgets, seed=list(range(16)), **options)
+    for row, prompt in enumerate(prompts * 4):
+        [alone] = sampler.generate([prompt], budget=budgets[row], seed=row, **options)
+        assert flat(alone) == flat(together[row])
+
+
+def test_parts_are_drawn_apart(sampler: Sampler, modalities: Modalities, vocabulary: Vocabulary) -> None:
+    """A model that knows nothing gives parts that have nothing to do with one another."""
+    blank = copy.deepcopy(sampler.decoder)
+    with torch.no_grad():
+        blank.lm_head.weight.zero_()
+        for head in blank.depth.lm_heads.values() if blank.depth is not None else ():
+            head.weight.zero_()
+    prompt = Document.chat([("user", [Segment("text", modalities["text"].encode(["?"])[0])])])
+    rows = Sampler(blank, vocabulary, modalities).generate([prompt] * 200, budget=12, first="cloud", seed=2)
+    seen = torch.cat([row[0].codes.ids for row in rows])
+    assert len(seen.unique(dim=0)) == 4 * 3 * 5
+    for part, size in enumerate((4, 3, 5)):
+        share = seen[:, part].bincount(minlength=size) / len(seen)
+        assert (share - 1 / size).abs().max() < 0.08
