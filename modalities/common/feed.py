@@ -33,14 +33,14 @@ class Items:
         self.rank, self.world = rank, world
         self.step = 0
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """(items [B, ...], number of the step) from where the feed stands; one batch a step."""
+    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
+        """(items [B, ...], what goes with them, number of the step) from where the feed stands; one a step."""
         while True:
             step = self.step
             mine = indices(len(self.task.train), self.rows, step, self.seed)[self.rank :: self.world]
             drawn = self.task.batch(mine, torch.Generator().manual_seed(mix(self.seed, step, self.rank + 1)))
             self.step += 1
-            yield drawn, torch.tensor(step)
+            yield *(drawn if isinstance(drawn, tuple) else (drawn,)), torch.tensor(step)
 
     def weight_sum(self, batches: int) -> float:
         """How many items the next `batches` batches hold, over all ranks."""

@@ -10,15 +10,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from .ema import Average
 from .training import TokenizerTask
 from .usage import Usage, position_cross_entropy, unigram_cross_entropy
 from .weights import round_to_half, save_weights
+
+CODED = 20_000
+"""Training items whose codes are counted at the end."""
 
 
 class Trainable(nn.Module):
@@ -29,13 +34,26 @@ class Trainable(nn.Module):
         steps: length of the run.
         file: name of the weight file that `export` writes.
         made: how the weights come to be; goes into the file beside them, with the data and the figures.
+        ema: decay of the running average of the weights, which is then what is judged and written; 0 = none.
+        bf16: run the forward under bf16 autocast; parameters and quantizer stay in fp32.
     """
 
     def __init__(
-        self, task: TokenizerTask, steps: int, file: str, made: Mapping[str, Any] | None = None
+        self,
+        task: TokenizerTask,
+        steps: int,
+        file: str,
+        made: Mapping[str, Any] | None = None,
+        *,
+        ema: float = 0.0,
+        bf16: bool = False,
     ) -> None:
         super().__init__()
         self.model = task.model
+        self.objective = task.objective
+        self.bf16 = bf16
+        self.average = Average(task.model, ema) if ema else None
+        self.parts: dict[str, Tensor] = {}  # sums of the loss's parts since they were last taken
         self.task, self.steps, self.file, self.made = task, steps, file, dict(made or {})
         self.usage = Usage.of(task.quantizer)
         self.baselines: dict[str, float] = {}
@@ -49,20 +67,41 @@ class Trainable(nn.Module):
         self.task.start()
         self.model.eval()
         self.baselines = self.task.baselines()
+        if self.average is not None:
+            self.average = Average(self.model, self.average.decay)
 
     def parameter_groups(self, lr: float) -> list[dict[str, Any]]:
         """The task's own groups."""
         return self.task.parameter_groups(lr)
 
-    def forward(self, items: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
-        """The loss summed over items [B, ...], and sums [2, 1]: the same without gradient, and B."""
+    def forward(self, *batch: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss summed over items [B, ...], and sums [2, 1]: the same without gradient, and B.
+
+        `batch` is what the feed gives: items, what goes with them, the number of the step.
+        """
+        *drawn, step = batch
+        items = drawn[0]
         if self.training:
             self.task.before_step(int(step), self.steps)
-        out = self.task.judge(items)
+        with torch.autocast(items.device.type, torch.bfloat16, enabled=self.bf16):
+            out = self.task.judge(*drawn, step=int(step))
         if self.training:
             self.usage.add(out.ids)
+            for name, value in out.figures.items():
+                self.parts[name] = self.parts.get(name, 0) + value.detach().float()
         loss = out.loss * len(items)
         return loss, torch.stack([loss.detach(), loss.new_tensor(len(items))]).unsqueeze(1)
+
+    def after_step(self) -> None:
+        """Let the average follow; called once the optimizer has moved."""
+        if self.average is not None:
+            self.average.update(self.model)
+
+    def take_parts(self, steps: int) -> dict[str, float]:
+        """Means of the loss's parts over the last `steps` steps of this rank; begins anew."""
+        found = {name: float(value) / max(1, steps) for name, value in self.parts.items()}
+        self.parts = {}
+        return found
 
     @property
     def seconds(self) -> float:
@@ -72,7 +111,8 @@ class Trainable(nn.Module):
     def fidelity(self) -> dict[str, float]:
         """The task's figures on held-out items; the network is back in training mode afterwards."""
         self.model.eval()
-        found = self.task.fidelity()
+        with self.average.instead(self.model) if self.average is not None else nullcontext():
+            found = self.task.fidelity()
         self.model.train()
         return found
 
@@ -81,9 +121,10 @@ class Trainable(nn.Module):
 
         The network is left as the file has it: with `weights`, rounded to half precision, in evaluation mode.
         """
+        averages = {} if self.average is None else self.average.values
         with torch.no_grad():
-            for name, parameter in self.named_parameters():
-                parameter.copy_(weights[name])
+            for name, parameter in self.model.named_parameters():
+                parameter.copy_(averages.get(name, weights[f"model.{name}"]))
         round_to_half(self.model)
         self.model.eval()
         self.figures = {
@@ -103,7 +144,8 @@ class Trainable(nn.Module):
         """
         if not self.task.quantizer.size:
             return {}
-        train, heldout = (self.task.codes(items) for items in (self.task.train, self.task.heldout))
+        some = self.task.train[torch.arange(min(CODED, len(self.task.train)))]
+        train, heldout = (self.task.codes(items) for items in (some, self.task.heldout))
         usage = Usage.of(self.task.quantizer)
         usage.add(train)
         size = max(self.task.quantizer.parts or (self.task.quantizer.size,))
@@ -119,6 +161,7 @@ class Trainable(nn.Module):
         """What a checkpoint must hold beside parameters and buffers of the weight file."""
         return {
             "averages": {name: buffer.cpu() for name, buffer in self._averages().items()},
+            "ema": {} if self.average is None else {n: v.cpu() for n, v in self.average.values.items()},
             "baselines": self.baselines,
             "seconds": self.seconds,
         }
@@ -127,6 +170,8 @@ class Trainable(nn.Module):
         """Take back what `get_extra_state` gave."""
         for name, buffer in self._averages().items():
             buffer.copy_(state["averages"][name])
+        if self.average is not None:
+            self.average.values = {n: v.clone() for n, v in state["ema"].items()}
         self.baselines, self._used = state["baselines"], state["seconds"]
         self._begun = time.process_time()
 

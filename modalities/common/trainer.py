@@ -14,7 +14,7 @@ import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
@@ -43,18 +43,27 @@ class TrainSettings(Strict):
     betas: tuple[float, float] = (0.9, 0.95)
     weight_decay: float = 0.01
     clip: float = Field(1.0, ge=0, description="norm of the gradient; 0 = no clipping")
+    ema: float = Field(0.0, ge=0, lt=1, description="decay of the weights' running average, 0 = none")
+    precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16: autocast; parameters stay in fp32")
     stage: int = Field(1, ge=0, le=2, description="ZeRO stage")
     seed: int = 0
     log_every: int = Field(50, ge=1, description="steps over which the use of the codes is counted")
     eval_every: int = Field(1000, ge=1)
     save_every: int = Field(1000, ge=1)
+    warn_below: float = Field(0.7, ge=0, le=1, description="warn at less than this share of the best usage")
     collapse_after: int = Field(500, ge=0, description="steps before usage is judged")
     collapse_below: float = Field(0.1, ge=0, le=1, description="stop if a smaller share of codes is in use")
 
     def config(self) -> TrainConfig:
-        """The same for the trainer; in fp32, for a codebook loses too much in bf16."""
-        shared = self.model_dump(include=set(TrainConfig.model_fields))
+        """The same for the trainer; parameters in fp32, for a codebook loses too much in bf16."""
+        shared = self.model_dump(include=set(TrainConfig.model_fields) - {"precision"})
         return TrainConfig(rows=self.batch, precision="fp32", schedule="cosine", **shared)
+
+
+ADVICE = (
+    "start from data, lower train.lr, use fewer codes, try cvq, an entropy loss or rotation, or the fsq "
+    "quantizer, which has no codebook to lose"
+)
 
 
 class Collapse(RuntimeError):
@@ -89,7 +98,14 @@ def train(
     rank, world = dist.get_rank(), dist.get_world_size()
     if settings.batch % world:
         raise ValueError(f"train.batch {settings.batch} cannot be dealt out to {world} ranks evenly")
-    module = Trainable(task, settings.steps, output.name, _made(task, settings, world))
+    module = Trainable(
+        task,
+        settings.steps,
+        output.name,
+        _made(task, settings, world),
+        ema=settings.ema,
+        bf16=settings.precision == "bf16",
+    )
     if Checkpoints(run / "checkpoints").newest() is None:
         module.begin(settings.seed)  # before DeepSpeed copies the parameters
     extra = dict(deepspeed_extra or {})
@@ -124,6 +140,8 @@ class Watch:
         self.module, self.settings = module, settings
         self.counted = 0  # the step of the last count
         self.usage: float | None = None
+        self.best = 0.0  # the best usage so far
+        self.warned = False
 
     def __call__(self, trainer: Trainer, event: str) -> None:
         """See `unitok.train.trainer.Hook`."""
@@ -133,7 +151,11 @@ class Watch:
             if main:
                 self._say_baselines()
         if event == "step":
+            self.module.after_step()
             if trainer.due(self.settings.log_every):
+                parts = self.module.take_parts(trainer.step - self.counted)
+                if parts:
+                    trainer.emit("parts", parts)
                 self._count(trainer)
             if main and trainer.due(self.settings.eval_every):
                 self._judge(trainer)
@@ -149,6 +171,7 @@ class Watch:
         found = counter.summary()
         counter.clear()
         if not found:  # continuous latents have no codes
+            self.counted = trainer.step
             return
         self.usage = found["usage"]
         trainer.emit("codes", found)
@@ -156,11 +179,18 @@ class Watch:
             trainer.step - self.counted >= s.log_every
         )  # at the end and after a resume it may be fewer steps
         self.counted = trainer.step
+        self.best = max(self.best, found["usage"])
+        if whole and found["usage"] < s.warn_below * self.best and not self.warned and dist.get_rank() == 0:
+            self.warned = True
+            print(
+                f"warning: at step {trainer.step} {found['usage']:.1%} of the codes are in use, down from "
+                f"{self.best:.1%}: the codebook may be collapsing; {ADVICE} (train.lr is {s.lr})",
+                flush=True,
+            )
         if whole and trainer.step >= s.collapse_after and found["usage"] < s.collapse_below:
             raise Collapse(
                 f"at step {trainer.step} only {found['usage']:.1%} of the codes are in use (perplexity "
-                f"{found['perplexity']:.0f}), less than {s.collapse_below:.0%}: start from data, lower "
-                f"train.lr ({s.lr}), use fewer codes, or the fsq quantizer, which has no codebook to lose"
+                f"{found['perplexity']:.0f}), less than {s.collapse_below:.0%}: {ADVICE} (train.lr is {s.lr})"
             )
 
     def _judge(self, trainer: Trainer) -> None:

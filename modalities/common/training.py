@@ -71,21 +71,27 @@ class TokenizerTask(ABC):
     def codes(self, items: Tensor) -> Tensor:
         """Codes of items [n, ...] without gradient, in evaluation mode: int64 [n, K] or [n, K, P]."""
 
-    def judge(self, batch: Tensor) -> Step:
-        """One forward of training on a batch: what the loss is. The default asks the model itself."""
-        step: Step = self.model(batch)
-        return step
+    objective: nn.Module | None = None
+    """What trains beside the network and stays out of the weight file: discriminators, temperatures."""
+
+    def judge(self, *batch: Tensor, step: int) -> Step:
+        """One forward of training on what `batch` gave: the loss. The default asks the model itself."""
+        found: Step = self.model(*batch)
+        return found
 
     def start(self) -> None:  # noqa: B027  (optional hook)
         """Initialise from the training data (PCA, k-means); called once, on every rank, unless resuming."""
 
-    def batch(self, index: Tensor, generator: Generator) -> Tensor:
-        """The training items `index` [B], augmented at random with `generator`."""
+    def batch(self, index: Tensor, generator: Generator) -> Tensor | tuple[Tensor, ...]:
+        """The training items `index` [B], augmented at random with `generator`, and what goes with them."""
         return self.train[index]
 
     def parameter_groups(self, lr: float) -> list[dict[str, Any]]:
         """Optimizer groups; a group may have its own "lr" (scaled by the schedule) and "weight_decay"."""
-        return [{"params": [p for p in self.model.parameters() if p.requires_grad], "lr": lr}]
+        groups = [{"params": [p for p in self.model.parameters() if p.requires_grad], "lr": lr}]
+        if self.objective is not None:
+            groups.append({"params": list(self.objective.parameters()), "lr": lr, "weight_decay": 0.0})
+        return [group for group in groups if group["params"]]
 
     def before_step(self, step: int, steps: int) -> None:  # noqa: B027  (optional hook)
         """Called before each forward of training: for stages, such as freezing a part or annealing a weight."""
