@@ -14,7 +14,7 @@ A network has `quantizer`, `encode(pictures) -> z [B, K, C]` before the quantize
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,8 +49,9 @@ class ImageConfig(Strict):
     size: int = Field(64, description="side of the pictures in pixels")
     tokens: int = Field(32, ge=1, description="codes of a picture")
     range: tuple[float, float] = Field((0.0, 1.0), description="values of black and white in the network")
-    resize: Literal["cover", "square"] = Field(
-        "cover", description="the middle square of the picture, or the whole picture squeezed into one"
+    resize: io.Resize = Field(
+        "cover",
+        description="the picture's middle square (two ways), or all of it squeezed: modalities.image.io.fit",
     )
 
 
@@ -104,7 +105,7 @@ class ImageTokenizer(Modality):
 
     tokenizer: ClassVar[str]
     Config: ClassVar[type[Any]]
-    Net: ClassVar[Callable[[Any], nn.Module]]
+    Net: ClassVar[type[Any]]
     default: ClassVar[str | None] = None
     adjustable: ClassVar[frozenset[str]] = frozenset()
     suffixes = io.SUFFIXES
@@ -315,8 +316,14 @@ class ImageTokenizer(Modality):
         return io.read_image(Path(item).read_bytes())
 
     @classmethod
-    def training_task(cls, model: Mapping[str, Any], data: Mapping[str, Any], root: Path) -> TokenizerTask:
+    def training_task(
+        cls,
+        model: Mapping[str, Any],
+        data: Mapping[str, Any],
+        root: Path,
+        loss: Mapping[str, Any] | None = None,
+    ) -> TokenizerTask:
         """What `modalities.common.trainer` trains; see `modalities.image.training`."""
         from .training import PictureTask
 
-        return PictureTask(model, data, root)
+        return PictureTask(cls, model, data, root, loss)

@@ -77,7 +77,7 @@ def named(bad: list[dict[str, str]], wanted: dict[str, str]) -> None:
 def test_pictures(tmp_path: Path) -> None:
     folder(tmp_path, "png", {"good": png(), "cut": png()[:400], "empty": b"", "junk": b"GIF89a\0\0"})
     bad = tokenize(tmp_path, "image", "image.titok", "files", "png")
-    named(bad, {"cut": "damaged PNG", "empty": "0 bytes that are no PNG", "junk": "no PNG, JPEG or WebP"})
+    named(bad, {"cut": "damaged PNG", "empty": "0 bytes that are no PNG", "junk": "no PNG, JPEG, WebP"})
 
 
 def test_molecules(tmp_path: Path) -> None:

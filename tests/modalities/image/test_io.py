@@ -74,26 +74,108 @@ def test_damaged_files_are_one_sentence(drawn: Image.Image) -> None:
         with pytest.raises(ValueError, match="picture") as caught:
             pictures.read_image(whole[: len(whole) // 2])
         assert "\n" not in str(caught.value)
-    with pytest.raises(ValueError, match="no PNG, JPEG or WebP"):
+    with pytest.raises(ValueError, match="no PNG, JPEG, WebP, GIF, BMP or TIFF"):
         pictures.read_image(b"molecule, not picture")
-    with pytest.raises(ValueError, match="no PNG, JPEG or WebP"):
+    with pytest.raises(ValueError, match="no PNG, JPEG, WebP, GIF, BMP or TIFF"):
         pictures.read_image(b"")
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.integers(0, 2**32), st.sampled_from([".png", ".jpg", ".webp"]))
-def test_no_damage_escapes_as_another_error(seed: int, suffix: str) -> None:
-    random = np.random.default_rng(seed)
-    data = bytearray(
-        pictures.write_image(Image.fromarray(random.integers(0, 255, (9, 7, 3), np.uint8)), suffix)
+@pytest.mark.parametrize("colour", [0, 1, 90])
+def test_sixteen_bit_grey_that_is_nearly_black_stays_so(colour: int) -> None:
+    data = saved(Image.fromarray(np.full((2, 2), colour, np.uint16)), "PNG")
+    assert pictures.read_image(data).getpixel((0, 0)) == (0, 0, 0)
+
+
+def test_whole_numbers_are_eight_or_sixteen_bits_and_floats_are_refused() -> None:
+    def grey(value: float, dtype: type) -> Image.Image:
+        return Image.fromarray(np.full((2, 2), value, dtype))
+
+    assert pictures.to_rgb(grey(200, np.int32)).getpixel((0, 0)) == (200, 200, 200)
+    assert pictures.to_rgb(grey(65_535, np.int32)).getpixel((0, 0)) == (255, 255, 255)
+    for bad in (grey(-1, np.int32), grey(70_000, np.int32)):
+        with pytest.raises(ValueError, match="grey picture with values from"):
+            pictures.to_rgb(bad)
+    with pytest.raises(ValueError, match="floats has no agreed white"):
+        pictures.read_image(saved(grey(0.5, np.float32), "TIFF"))
+
+
+@pytest.mark.parametrize(
+    "mode", ["1", "L", "P", "LA", "PA", "La", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV"]
+)
+def test_every_mode_becomes_the_same_colour(mode: str) -> None:
+    white = Image.new("RGBA", (3, 2), "white")
+    image = (
+        white.convert("LA").convert("La") if mode == "La" else white.convert(mode if mode != "PA" else "P")
     )
+    image = image.convert("PA") if mode == "PA" else image
+    made = pictures.to_rgb(image)
+    assert (made.mode, made.size) == ("RGB", (3, 2))
+    assert np.abs(np.asarray(made).astype(int) - 255).max() <= 2
+
+
+def test_a_colour_that_counts_as_transparent_lies_on_white() -> None:
+    image = Image.fromarray(np.array([[[10, 20, 30], [40, 50, 60]]], np.uint8))
+    back = pictures.read_image(saved(image, "PNG", transparency=(10, 20, 30)))
+    assert [back.getpixel((x, 0)) for x in (0, 1)] == [(255, 255, 255), (40, 50, 60)]
+    grey = Image.fromarray(np.array([[514, 2570]], np.uint16))
+    back = pictures.read_image(saved(grey, "PNG", transparency=514))
+    assert [back.getpixel((x, 0)) for x in (0, 1)] == [(255, 255, 255), (10, 10, 10)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("BMP", {}),
+        ("TIFF", {}),
+        ("TIFF", {"compression": "tiff_lzw"}),
+        ("TIFF", {"compression": "tiff_deflate"}),
+    ],
+)
+def test_other_lossless_formats_are_read(drawn: Image.Image, kind: str, options: dict[str, str]) -> None:
+    assert np.array_equal(np.asarray(pictures.read_image(saved(drawn, kind, **options))), np.asarray(drawn))
+
+
+@pytest.mark.parametrize("kind", ["GIF", "TIFF", "MPO", "PNG"])
+def test_of_several_frames_or_pages_the_first_is_read(kind: str) -> None:
+    frames = [Image.new("RGB", (8, 8), color) for color in ("red", "blue")]
+    back = pictures.read_image(saved(frames[0], kind, save_all=True, append_images=frames[1:]))
+    assert np.abs(np.array(back.getpixel((3, 3))) - (255, 0, 0)).max() <= 2
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF", "JPEG"])
+def test_every_format_is_turned_upright_once(drawn: Image.Image, kind: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned = pictures.read_image(saved(drawn, kind, exif=exif))
+    wanted = np.asarray(drawn.transpose(Image.Transpose.ROTATE_270)).astype(int)
+    assert np.abs(np.asarray(turned) - wanted).mean() < 4
+
+
+def test_a_picture_with_damaged_exif_is_read_as_it_lies(drawn: Image.Image) -> None:
+    data = saved(drawn, "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x09 nonsense")
+    assert pictures.read_image(data).size == drawn.size
+
+
+SAVED = {
+    "PNG": {}, "JPEG": {}, "WEBP": {}, "GIF": {}, "BMP": {}, "TIFF": {"compression": "tiff_lzw"},
+}  # fmt: skip
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, 2**32), st.sampled_from(sorted(SAVED)), st.booleans())
+def test_no_damage_escapes_as_another_error(seed: int, kind: str, cut: bool) -> None:
+    random = np.random.default_rng(seed)
+    image = Image.fromarray(random.integers(0, 255, (9, 7, 3), np.uint8))
+    data = bytearray(saved(image, kind, **SAVED[kind]))
     for _ in range(4):
         data[random.integers(len(data))] = random.integers(256)
+    words, mode = "", "RGB"
     try:
-        mode = pictures.read_image(bytes(data)).mode
-    except ValueError:
-        return  # any other error fails this test
+        mode = pictures.read_image(bytes(data[: random.integers(len(data))] if cut else data)).mode
+    except ValueError as error:  # any other error fails this test
+        words = str(error)
     assert mode == "RGB"
+    assert "\n" not in words
 
 
 def test_giant_pictures_are_refused_before_they_are_decoded() -> None:
@@ -105,6 +187,61 @@ def test_giant_pictures_are_refused_before_they_are_decoded() -> None:
         bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 100))
         with pytest.raises(ValueError, match="pixels"):
             pictures.read_image(bomb)
+
+
+def test_giant_pictures_of_other_formats_are_refused_too() -> None:
+    bitmap = bytearray(saved(Image.new("RGB", (4, 4)), "BMP"))
+    bitmap[18:26] = struct.pack("<ii", 9_000, 9_000)
+    gif = bytearray(saved(Image.new("P", (4, 4)), "GIF"))
+    gif[6:10] = struct.pack("<HH", 60_000, 60_000)
+    for data in (bitmap, gif):
+        with pytest.raises(ValueError, match="pixels"):
+            pictures.read_image(bytes(data))
+
+
+def test_cover_is_the_resize_and_centre_crop_of_the_released_presets() -> None:
+    """Shorter side to size, longer rounded down, offset rounded with halves to even."""
+    steps = Image.fromarray(np.tile(np.arange(11, dtype=np.uint8)[:, None, None] * 20, (1, 4, 3)))  # 4 x 11
+    made = np.asarray(pictures.fit(steps, 4))
+    assert made[:, 0, 0].tolist() == [80, 100, 120, 140]  # offset (11 - 4) / 2 = 3.5 -> 4, nothing resampled
+    made = np.asarray(pictures.fit(steps, 2))  # 2 x 5 (5.5 rounded down), offset (5 - 2) / 2 = 1.5 -> 2
+    assert (
+        made.tolist()
+        == np.asarray(steps.resize((2, 5), Image.Resampling.BICUBIC).crop((0, 2, 2, 4))).tolist()
+    )
+    assert made[:, 0, 0].tolist() == [100, 145]
+
+
+def test_halve_averages_pictures_first_and_rounds_otherwise() -> None:
+    steps = Image.fromarray(np.tile(np.arange(11, dtype=np.uint8)[:, None, None] * 20, (1, 4, 3)))
+    assert np.asarray(pictures.fit(steps, 4, "halve"))[:, 0, 0].tolist() == [60, 80, 100, 120]  # 3.5 -> 3
+    made = np.asarray(pictures.fit(steps, 2, "halve"))  # by areas to 2 x 5, then nothing to resample
+    assert made.tolist() == np.asarray(steps.resize((2, 5), Image.Resampling.BOX).crop((0, 1, 2, 3))).tolist()
+
+
+def test_square_squeezes_the_whole_picture() -> None:
+    half = np.zeros((8, 4, 3), np.uint8)
+    half[4:] = 200
+    made = np.asarray(pictures.fit(Image.fromarray(half), 4, "square"))
+    assert made.shape == (4, 4, 3)
+    assert made[0].max() <= 1
+    assert made[3].min() >= 199
+    with pytest.raises(ValueError, match="not resized by 'stretch': use one of cover, square, halve"):
+        pictures.fit(Image.fromarray(half), 4, "stretch")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("how", ["cover", "square", "halve"])
+def test_a_thread_of_a_picture_takes_no_giant_step(how: pictures.Resize) -> None:
+    thread = Image.new("RGB", (1_000_000, 1), (9, 90, 200))
+    assert pictures.fit(thread, 64, how).getcolors() == [(64 * 64, (9, 90, 200))]
+
+
+def test_the_way_over_a_box_gives_nearly_the_same(
+    drawn: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = np.asarray(pictures.fit(drawn, 31)).astype(int)
+    monkeypatch.setattr(pictures, "MAX_PIXELS", 31)
+    assert np.abs(np.asarray(pictures.fit(drawn, 31)) - whole).max() <= 2
 
 
 def test_to_tensor_takes_the_middle_square(drawn: Image.Image) -> None:
