@@ -65,6 +65,15 @@ def read(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     return tree
 
 
+def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """`below` with the values of `above` in place of its own; tables that both have are merged in turn."""
+    out = dict(below)
+    for key, value in above.items():
+        old = out.get(key)
+        out[key] = merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return out
+
+
 def named(words: Sequence[str], default: str | Path) -> tuple[Path, Sequence[str]]:
     """What a command line names: a file (`default` if the first word is an override), then overrides."""
     if words and "=" not in words[0]:
@@ -90,15 +99,7 @@ def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     base = tree.pop("base", None)
     if not isinstance(base, str | None):
         raise ConfigError(f"{path}: base = {base!r}: it is the name of another file, in quotes")
-    return tree if base is None else _merge(_read(path.parent / base, (*seen, path)), tree)
-
-
-def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    out = dict(below)
-    for key, value in above.items():
-        old = out.get(key)
-        out[key] = _merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
-    return out
+    return tree if base is None else merge(_read(path.parent / base, (*seen, path)), tree)
 
 
 def _override(tree: dict[str, Any], override: str) -> None:

@@ -31,7 +31,7 @@ MAY = {
     "config": {"strict", "data", "eval", "model", "train"},
     "model": {"modality"},
     "data": {"modality", "segment", "stacking", "vocabulary", "document", "distributed"},
-    "train": {"modality", "vocabulary", "distributed", "config", "model", "data"},
+    "train": {"modality", "vocabulary", "distributed", "strict", "config", "model", "data"},
     "generate": {"modality", "segment", "block", "vocabulary", "document", "grammar", "model"},
     "eval": {
         "modality", "segment", "vocabulary", "document", "grammar", "distributed", "config", "version",

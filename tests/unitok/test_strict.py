@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import model_validator
 
-from unitok.strict import ConfigError, Strict, named, read, validate
+from unitok.strict import ConfigError, Strict, merge, named, read, validate
 
 
 class Inner(Strict):
@@ -57,3 +57,12 @@ def test_the_first_word_may_be_a_file_or_an_override() -> None:
     assert named(["x.toml", "a=1"], "d.toml") == (Path("x.toml"), ["a=1"])
     assert named(["a=1"], "d.toml") == (Path("d.toml"), ["a=1"])
     assert named([], "d.toml") == (Path("d.toml"), [])
+
+
+def test_merging_goes_into_tables_and_leaves_both_as_they_were() -> None:
+    below = {"a": 1, "table": {"x": 1, "deep": {"y": 2}}, "list": [1]}
+    above = {"a": 2, "table": {"deep": {"z": 3}}, "list": [2], "new": {"b": 1}}
+    merged = merge(below, above)
+    assert merged == {"a": 2, "table": {"x": 1, "deep": {"y": 2, "z": 3}}, "list": [2], "new": {"b": 1}}
+    assert below == {"a": 1, "table": {"x": 1, "deep": {"y": 2}}, "list": [1]}
+    assert merge({"a": {"b": 1}}, {"a": 2}) == {"a": 2}

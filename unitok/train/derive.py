@@ -10,6 +10,7 @@ import difflib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from unitok.strict import merge
 from unitok.train.config import TrainConfig
 
 KNOWN = frozenset(
@@ -104,7 +105,7 @@ def derive(config: TrainConfig, extra: Mapping[str, Any], *, world: int, cuda: b
         "steps_per_print": 10**9,
         "log_level": "warning",
     }
-    return _merge(derived, extra)
+    return merge(derived, extra)
 
 
 def check(extra: Mapping[str, Any]) -> None:
@@ -136,11 +137,3 @@ def _check_muon(config: TrainConfig, stage: int) -> None:
             f"train.clip {config.clip} with Muon under ZeRO {stage} would shrink every update, not only "
             "exploding ones: set train.clip = 0 or deepspeed.zero_optimization.stage = 0"
         )
-
-
-def _merge(base: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in extra.items():
-        old = merged.get(key)
-        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, Mapping) else value
-    return merged

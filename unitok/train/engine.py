@@ -253,6 +253,7 @@ def start() -> None:
         dist_backend="nccl" if cuda else "gloo", auto_mpi_discovery=False, verbose=False
     )
     if distributed.world() > 1:
+        atexit.unregister(_leave)  # or a second start would leave twice
         atexit.register(_leave)
 
 

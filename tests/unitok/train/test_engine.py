@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from train_toys import KINDS, TINY, row, toy_module
+from train_toys import KINDS, TINY, codes, row, stacked_row, toy_module, vocabulary
 
 from unitok.data.row import Row, collate
 from unitok.train.config import TrainConfig
@@ -126,15 +126,17 @@ def test_matrices_decay_and_nothing_else_does() -> None:
     assert len(names) == len(decayed["params"]) + len(kept["params"])
 
 
-def test_muon_leaves_tables_norms_and_head_to_adam() -> None:
-    module = toy_module()
+@pytest.mark.parametrize("stacked", [False, True])
+def test_muon_leaves_tables_norms_and_heads_to_adam(stacked: bool) -> None:
+    module = toy_module(vocab=vocabulary(stacked=stacked))
     config = TrainConfig(**{**TINY, "optimizer": "muon", "clip": 0.0})
     engine = Engine(module, config, {"zero_optimization": {"stage": 2}})
     tagged = {name for name, p in module.named_parameters() if p.use_muon}  # type: ignore[attr-defined]
-    assert tagged == {name for name, _ in module.named_parameters() if "_proj" in name}
-    batches = micro_batches(0, 1)
+    matrices = ("_proj.weight", "depth.entry.weight")
+    assert tagged == {name for name, _ in module.named_parameters() if name.endswith(matrices)}
+    rows = [(stacked_row if stacked else row)(i) for i in range(ROWS)]
     before = engine.weights()
-    engine.step(batches, float(batches[0].weight.sum()), TINY["lr"])
+    engine.step([collate(rows)], float(sum(map(codes, rows))), TINY["lr"])
     after = engine.weights()
     assert all(
         not torch.equal(before[n], after[n]) for n in before if n.endswith(("proj.weight", "head.weight"))
