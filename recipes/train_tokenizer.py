@@ -20,17 +20,20 @@ from unitok import registry
 from unitok.command import command
 from unitok.strict import Strict, named, read, validate
 
-DEFAULT = Path(__file__).parent / "configs" / "tokenizer" / "image64.toml"
+DEFAULT = Path(__file__).parent / "configs" / "image" / "emoji64.toml"
 
 
 class TokenizerRun(Strict):
-    """The TOML file. `model` and `data` are read by the tokenizer itself."""
+    """The TOML file. `model`, `data` and `loss` are read by the tokenizer itself."""
 
     tokenizer: str = Field(description="registry name, such as image.titok")
     run: Path = Field(description="folder of checkpoints and metrics, relative to the working folder")
     output: Path = Field(description="the .safetensors to write, relative to the working folder")
     model: dict[str, Any] = {}
     data: dict[str, Any]
+    loss: dict[str, Any] = {}
+    init: Path | None = Field(None, description="weights of an earlier stage, relative to the working folder")
+    freeze: tuple[str, ...] = Field((), description="parts of the network that stay as they are")
     train: TrainSettings = TrainSettings()
     deepspeed: dict[str, Any] = {}
 
@@ -54,8 +57,17 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     if build is None:
         raise ValueError(f"{run.tokenizer} is not trained by this recipe: its class has no training_task()")
     torch.manual_seed(run.train.seed)  # the network is built at random
-    task = build(run.model, run.data, path.parent)
-    return train(task, run.train, run=run.run, output=run.output, deepspeed_extra=run.deepspeed)
+    task = build(run.model, run.data, path.parent, *([run.loss] if run.loss else []))
+    extra = run.deepspeed
+    return train(
+        task,
+        run.train,
+        run=run.run,
+        output=run.output,
+        deepspeed_extra=extra,
+        init=run.init,
+        freeze=run.freeze,
+    )
 
 
 if __name__ == "__main__":

@@ -139,7 +139,7 @@ def train(
     root: Path, images: list[Path], size: int, patch: int, steps: int, batch: int, lr: float
 ) -> dict[str, Any]:
     """Train both on the same pictures with mean squared error and the codebook's losses, nothing else."""
-    pictures, heldout = split(images, size)
+    pictures, heldout, *_ = split(images, size)
     torch.manual_seed(0)
     theirs = official(root, "sl256_vq8k", size, patch, codes=1024)
     torch.manual_seed(0)

@@ -61,10 +61,11 @@ class Trainable(nn.Module):
         self._used = 0.0  # CPU seconds of this rank before it was last started
         self._begun = time.process_time()
 
-    def begin(self, seed: int) -> None:
-        """Start the network from its data and note the baselines; for runs that do not resume."""
+    def begin(self, seed: int, from_data: bool = True) -> None:
+        """Start the network from its data, if asked to, and note the baselines; for runs that do not resume."""
         torch.manual_seed(seed)
-        self.task.start()
+        if from_data:
+            self.task.start()
         self.model.eval()
         self.baselines = self.task.baselines()
         if self.average is not None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,6 +28,7 @@ from unitok.train.engine import device, start
 from unitok.train.trainer import Trainer
 
 from .feed import Items
+from .stage import stage
 from .trainable import Trainable
 from .training import TokenizerTask
 
@@ -77,6 +78,8 @@ def train(
     run: Path,
     output: Path,
     deepspeed_extra: Mapping[str, Any] | None = None,
+    init: Path | None = None,
+    freeze: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Train, going on from the newest checkpoint in `run` if there is one, and write the weights to `output`.
 
@@ -86,6 +89,8 @@ def train(
         run: folder of metrics.jsonl, checkpoints/ and model/.
         output: the .safetensors to write at the end; its .json gets the figures, command and data.
         deepspeed_extra: raw DeepSpeed keys, merged last.
+        init: weights of an earlier stage; what they hold is taken, and must fit.
+        freeze: parts of the network that stay as they are ("encoder", "quantizer").
 
     Returns:
         The figures on the main rank; {} on the others.
@@ -98,6 +103,7 @@ def train(
     rank, world = dist.get_rank(), dist.get_world_size()
     if settings.batch % world:
         raise ValueError(f"train.batch {settings.batch} cannot be dealt out to {world} ranks evenly")
+    stage(task.model, init, freeze)
     module = Trainable(
         task,
         settings.steps,
@@ -107,7 +113,7 @@ def train(
         bf16=settings.precision == "bf16",
     )
     if Checkpoints(run / "checkpoints").newest() is None:
-        module.begin(settings.seed)  # before DeepSpeed copies the parameters
+        module.begin(settings.seed, from_data=init is None)  # before DeepSpeed copies the parameters
     extra = dict(deepspeed_extra or {})
     check(extra)
     zero = extra["zero_optimization"] = {"stage": settings.stage, **extra.get("zero_optimization", {})}

@@ -3,10 +3,10 @@
 A modality's class has a class method that builds the task from two tables of the run's TOML file:
 
     @classmethod
-    def training_task(cls, model: dict, data: dict, root: Path) -> TokenizerTask
+    def training_task(cls, model: dict, data: dict, root: Path[, loss: dict]) -> TokenizerTask
 
 `model` is the network's own configuration, `data` says where the items are (paths relative to `root`, the
-folder of the TOML file). `recipes/train_tokenizer.py` finds the class by its registry name, so a stranger's
+folder of the TOML file), `loss` what is asked of the network, if that can be chosen. `recipes/train_tokenizer.py` finds the class by its registry name, so a stranger's
 tokenizer trains through the same door as a built-in one.
 """
 

@@ -22,6 +22,7 @@ from ..common.quantize import Quantizer
 from ..common.quantize.config import KLConfig, QuantizerConfig, VQConfig
 from .base import ImageConfig, ImageTokenizer, Reconstruction
 from .linear import LinearPath
+from .proxy import DECODER
 from .vit1d import SIZES, Decoder, Encoder, ViT1DConfig
 from .vqgan import ProxyDecoder
 
@@ -123,9 +124,14 @@ class TiTokNet(nn.Module):
         logits = self.to_proxy(self.decoder(z_q))
         return rearrange(logits, "b (h w) n -> b n h w", h=self.config.side)
 
-    def forward(self, pictures: Tensor, text: Tensor | None = None) -> Reconstruction:
-        """What training compares with the pictures [B, 3, S, S]."""
+    def forward(self, pictures: Tensor, text: Tensor | None = None, paint: bool = True) -> Reconstruction:
+        """What training compares with the pictures [B, 3, S, S].
+
+        With paint=False a proxy head stops at its logits, and the pictures are those that came in.
+        """
         quantized = self.quantizer(self.encode(pictures))
+        if not paint and self.config.head == "proxy":
+            return Reconstruction(pictures, quantized, {"proxy_logits": self.proxy_logits(quantized.z_q)})
         made, features = self._pictures(quantized.z_q, text)
         return Reconstruction(made, quantized, features)
 
@@ -183,12 +189,7 @@ PROXY = KeyMap(
     Squeeze(r"^to_proxy\.\d\.weight$"),
     Rename(r"^pixel_quantize\.embedding\.weight$", "proxy.codebook"),
     Rename(r"^pixel_decoder\.", "proxy.decoder."),
-    Rename(r"\.mid\.", ".middle."),
-    *(Rename(rf"\.up\.{level}\.block\.", f".levels.{4 - level}@.") for level in range(5)),  # file: by level;
-    *(Rename(rf"\.up\.{level}\.upsample_conv\.", f".doubles.{4 - level}@.") for level in range(1, 5)),
-    Rename("@", ""),  # ours: in the order in which they run
-    Rename(r"\.(norm|conv)([12])\.", r".\1_\2."),
-    Rename(r"\.nin_shortcut\.", ".shortcut."),
+    *DECODER,
 )
 
 

@@ -1,8 +1,8 @@
-"""TiTok's training task: emoji or other pictures, augmented, judged by PSNR beside simple ways."""
+"""The training task of every image system: pictures in, augmented; losses of a table; figures beside simple ways."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,42 +13,72 @@ from torch.nn import functional as F
 
 from unitok.strict import Strict, validate
 
+from ..common.losses.semantic import StoredFeatures
 from ..common.quantize import FSQ, VQ, Quantizer
 from ..common.training import Step, TokenizerTask
+from .base import ImageTokenizer, Reconstruction
+from .fidelity import psnr as each_psnr
+from .fidelity import ssim
+from .objective import LossConfig, Objective
 from .sources import split
-from .titok import TiTokConfig, TiTokNet
 
 CHUNK = 64
+STARTED = 4096
+"""Pictures whose latents a codebook starts from."""
 
 
 class PictureData(Strict):
     """Where the pictures are: the `[data]` table."""
 
     train: tuple[str, ...] = Field(description="folders, tars or jsonl files, relative to the TOML file")
+    share: tuple[float, ...] = Field(
+        (), description="how often each of them is drawn from; as it has pictures"
+    )
+    limit: int = Field(0, ge=0, description="pictures taken of each source at most; 0 = all")
     licence: str = Field("", description="noted beside the weights")
     crops: int = Field(0, ge=0, description="further crops of pictures of more than twice the size")
     zoom: float = Field(0.12, ge=0, lt=1, description="random crops keep at least 1 - zoom of the side")
     flip: bool = True
+    text: str | None = Field(
+        None, description="text states of all captions (safetensors, by key), for TA-TiTok"
+    )
     linear_rate: float = Field(0.1, ge=0, description="learning rate of the linear path as a share of lr")
-    kmeans: int = Field(12, ge=0, description="rounds of k-means from which a VQ codebook starts")
+    kmeans: int = Field(
+        12, ge=0, description="rounds of k-means from which a VQ codebook starts; 0 = no start"
+    )
 
 
 class PictureTask(TokenizerTask):
-    """Trains `TiTokNet` on the pictures of some files.
+    """Trains the network of an image system on the pictures of some files.
 
     Args:
-        model: the `[model]` table, fields of `TiTokConfig`.
+        system: the tokenizer's class.
+        model: the `[model]` table, fields of its configuration, or `preset = "name"` and changes to it.
         data: the `[data]` table, fields of `PictureData`.
-        root: folder from which the paths in `data` start.
+        root: folder from which the paths in `data` and `loss` start.
+        loss: the `[loss]` table, fields of `LossConfig`.
     """
 
     headline = "psnr"
 
-    def __init__(self, model: Mapping[str, Any], data: Mapping[str, Any], root: Path) -> None:
+    def __init__(
+        self,
+        system: type[ImageTokenizer],
+        model: Mapping[str, Any],
+        data: Mapping[str, Any],
+        root: Path,
+        loss: Mapping[str, Any] | None = None,
+    ) -> None:
         self.settings = validate(PictureData, data, "[data]")
-        config = validate(TiTokConfig, model, "[model]")
+        preset = system.preset(model["preset"]).model_dump() if "preset" in model else {}
+        changes = {key: value for key, value in model.items() if key != "preset"}
+        config = validate(system.Config, _merged(preset, changes), "[model]")
+        self.losses = validate(LossConfig, loss or {}, "[loss]")
         paths = [root / path for path in self.settings.train]
-        self.train, self.heldout = split(paths, config.size, self.settings.crops)
+        found = split(paths, config.size, self.settings.crops, self.settings.limit)
+        self.train, self.heldout = found.train, found.heldout
+        self.chance = _chance(self.settings.share, found.counts)
+        self.low, self.high = config.range
         self.config = config.model_dump(mode="json")
         self.data = {
             "files": [Path(path).name for path in self.settings.train],
@@ -56,38 +86,53 @@ class PictureTask(TokenizerTask):
             "train": len(self.train),
             "heldout": len(self.heldout),
             "held out": "sha256 of the file's stem divisible by ten; skin tones of those left out",
+            "loss": self.losses.model_dump(mode="json", exclude_none=True),
         }
-        self.model = TiTokNet(config)
+        self.model: Any = system.Net(config)
+        self.objective: Objective = Objective(self.losses, root)
+        self.keys, self.heldout_keys = found.keys, found.heldout_keys
+        self.text = None if self.settings.text is None else StoredFeatures(root / self.settings.text)
 
     @property
     def quantizer(self) -> Quantizer:
         """The network's quantizer."""
-        return self.model.quantizer
+        found: Quantizer = self.model.quantizer
+        return found
 
+    @torch.no_grad()
     def start(self) -> None:
-        """PCA into the linear path, k-means into the codebook; nothing without the linear path."""
-        linear = self.model.linear
+        """PCA into the linear path if there is one, k-means of the latents into a VQ codebook."""
+        linear = getattr(self.model, "linear", None)
         if linear is None:
+            if isinstance(self.quantizer, VQ) and self.settings.kmeans:
+                some = torch.randperm(len(self.train), generator=Generator().manual_seed(0))[:STARTED]
+                z = torch.cat([self.model.encode(part) for part in self._parts(self.train[some])])
+                self.quantizer.start(z, rounds=self.settings.kmeans)
             return
         pictures = self.train.float() / 255
         pictures = torch.cat([pictures, pictures.flip(-1)]) if self.settings.flip else pictures
         whiten = 0.0 if isinstance(self.quantizer, VQ) else 0.6 if isinstance(self.quantizer, FSQ) else 1.0
         linear.start(pictures, bits=self.quantizer.bits, whiten=whiten)
-        latents = torch.cat([linear.encode(part) for part in torch.split(pictures, 1024)]).detach()
+        latents = torch.cat([linear.encode(part) for part in torch.split(pictures, 1024)])
         if isinstance(self.quantizer, VQ):
             self.quantizer.start(latents, rounds=self.settings.kmeans)
         self.quantizer.eval()
-        with torch.no_grad():
-            linear.fit_gain(latents, self.quantizer(latents).z_q)
+        linear.fit_gain(latents, self.quantizer(latents).z_q)
 
-    def judge(self, batch: Tensor) -> Step:
-        """Mean squared error and the quantizer's own losses."""
-        made = self.model(batch)
-        error = F.mse_loss(made.pictures, batch)
-        return Step(error + made.quantized.loss, made.quantized.ids, {"mse": error.detach()})
+    def judge(self, *batch: Tensor, step: int) -> Step:
+        """The sum of the table's losses on pictures [B, 3, S, S] in [0, 1]."""
+        pictures, *text = batch
+        options: dict[str, Any] = {} if self.losses.paints else {"paint": False}
+        found = self.model(self._to_net(pictures), *text, **options)
+        made = Reconstruction(self._from_net(found.pictures), found.quantized, found.features)
+        parts = self.objective(made, pictures, step)
+        total = torch.stack([value.float() for value in parts.values()]).sum()
+        return Step(total, found.quantized.ids, {name: value.detach() for name, value in parts.items()})
 
-    def batch(self, index: Tensor, generator: Generator) -> Tensor:
-        """Pictures [B, 3, S, S] in [0, 1], each mirrored and cropped at random."""
+    def batch(self, index: Tensor, generator: Generator) -> tuple[Tensor, ...]:
+        """Pictures [B, 3, S, S] in [0, 1], each mirrored and cropped at random, and the states of their captions."""
+        if self.chance is not None:
+            index = torch.multinomial(self.chance, len(index), replacement=True, generator=generator)
         pictures = self.train[index].float() / 255
         count = len(pictures)
         keep = 1 - self.settings.zoom * torch.rand(count, generator=generator)
@@ -100,21 +145,20 @@ class PictureTask(TokenizerTask):
         affine[:, 1, 1] = keep
         affine[:, :, 2] = shift
         grid = F.affine_grid(affine, list(pictures.shape), align_corners=False)
-        return F.grid_sample(pictures, grid, padding_mode="border", align_corners=False)
+        views = F.grid_sample(pictures, grid, padding_mode="border", align_corners=False)
+        return (views,) if self.text is None else (views, self.text([self.keys[i] for i in index.tolist()]))
 
     def parameter_groups(self, lr: float) -> list[dict[str, Any]]:
-        """The transformers at `lr`, the linear path at its share of it and without decay."""
-        linear = [] if self.model.linear is None else list(self.model.linear.parameters())
+        """The network at `lr`, its linear path and the discriminator at their shares of it and without decay."""
+        path = getattr(self.model, "linear", None)
+        linear = [] if path is None else list(path.parameters())
         known = {id(parameter) for parameter in linear}
-        matrices: list[Tensor] = []
-        others: list[Tensor] = []
-        for parameter in self.model.parameters():
-            if id(parameter) not in known:
-                (matrices if parameter.dim() > 1 else others).append(parameter)
+        rest = [p for p in self.model.parameters() if id(p) not in known and p.requires_grad]
         groups: list[dict[str, Any]] = [
-            {"params": matrices, "lr": lr},
-            {"params": others, "lr": lr, "weight_decay": 0.0},
+            {"params": [p for p in rest if p.dim() > 1], "lr": lr},
+            {"params": [p for p in rest if p.dim() <= 1], "lr": lr, "weight_decay": 0.0},
             {"params": linear, "lr": lr * self.settings.linear_rate, "weight_decay": 0.0},
+            *map(dict, self.objective.parameter_groups(lr)),
         ]
         return [group for group in groups if group["params"]]
 
@@ -123,40 +167,75 @@ class PictureTask(TokenizerTask):
         found = [self.quantizer.encode(self.model.encode(part)) for part in self._parts(items)]
         return torch.cat(found).cpu()
 
+    @torch.no_grad()
     def fidelity(self) -> dict[str, float]:
-        """Mean PSNR over the held-out pictures, in dB."""
-        with torch.no_grad():
-            made = [
-                self.model.decode(self.quantizer.lookup(self.quantizer.encode(self.model.encode(part))))
-                for part in self._parts(self.heldout)
-            ]
-        return {"psnr": psnr(torch.cat(made).cpu(), self.heldout.float() / 255)}
+        """Mean PSNR in dB and SSIM over the held-out pictures."""
+        made = []
+        for at, part in enumerate(self._parts(self.heldout)):
+            keys = self.heldout_keys[at * CHUNK : (at + 1) * CHUNK]
+            text = [] if self.text is None else [self.text(keys).to(part.device)]
+            made.append(self.model.decode(self.quantizer(self.model.encode(part)).z_q, *text))
+        pictures, wanted = self._from_net(torch.cat(made).cpu()).clamp(0, 1), self.heldout.float() / 255
+        return {"psnr": psnr(pictures, wanted), "ssim": float(ssim(pictures, wanted).mean())}
 
     def baselines(self) -> dict[str, float]:
         """The mean picture, thumbnails, principal components without quantising, and our own start."""
-        wanted, train = self.heldout.float() / 255, self.train.float() / 255
+        wanted, train = (
+            self.heldout.float() / 255,
+            self.train[:: max(1, len(self.train) // 8000)].float() / 255,
+        )
         side = wanted.shape[-1]
         small = F.interpolate(wanted, size=8, mode="area")
-        tokens = self.model.config.tokens
+        tokens: int = self.model.config.tokens
         lines = {
             "mean picture": psnr(train.mean(0, keepdim=True).expand_as(wanted), wanted),
             "8x8 thumbnail": psnr(F.interpolate(small, size=side, mode="bicubic"), wanted),
             f"PCA {tokens}": _pca(train, wanted, tokens),
             f"PCA {2 * tokens}": _pca(train, wanted, 2 * tokens),
         }
-        if self.model.linear is not None:
+        if getattr(self.model, "linear", None) is not None:
             lines["quantised PCA, our start"] = self.fidelity()["psnr"]
         return lines
 
+    def _to_net(self, pictures: Tensor) -> Tensor:
+        return pictures if (self.low, self.high) == (0, 1) else pictures * (self.high - self.low) + self.low
+
+    def _from_net(self, pictures: Tensor) -> Tensor:
+        return pictures if (self.low, self.high) == (0, 1) else (pictures - self.low) / (self.high - self.low)
+
     def _parts(self, items: Tensor) -> list[Tensor]:
+        """uint8 pictures in pieces, in the network's range, on its device."""
         device = next(self.model.parameters()).device
-        return [part.to(device).float() / 255 for part in torch.split(items, CHUNK)]
+        return [self._to_net(part.to(device).float() / 255) for part in torch.split(items, CHUNK)]
+
+
+def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Tables within tables, the changes last."""
+    out = dict(base)
+    for key, value in changes.items():
+        inner = out.get(key)
+        out[key] = _merged(inner, value) if isinstance(inner, dict) and isinstance(value, Mapping) else value
+    return out
+
+
+def _chance(share: Sequence[float], counts: Sequence[int]) -> Tensor | None:
+    """How likely each picture is to be drawn [n], None if all are alike."""
+    if not share:
+        return None
+    if (
+        len(share) != len(counts)
+        or min(share) < 0
+        or not sum(s > 0 and c > 0 for s, c in zip(share, counts, strict=False))
+    ):
+        raise ValueError(
+            f"data.share {list(share)} for {len(counts)} sources: give each a share, some above 0"
+        )
+    return torch.cat([torch.full((c,), s / c if c else 0.0) for s, c in zip(share, counts, strict=True)])
 
 
 def psnr(made: Tensor, wanted: Tensor) -> float:
     """Mean over pictures [n, 3, S, S] of the peak signal-to-noise ratio in dB; `made` is clamped to [0, 1]."""
-    mse = (made.clamp(0, 1) - wanted).square().flatten(1).mean(1)
-    return float((-10 * torch.log10(mse.detach().clamp(min=1e-10))).mean())
+    return float(each_psnr(made.clamp(0, 1), wanted).mean())
 
 
 def _pca(train: Tensor, wanted: Tensor, count: int) -> float:

@@ -47,7 +47,7 @@ def test_split_holds_out_a_tenth_and_its_skin_tones(tmp_path: Path) -> None:
     kept = next(key for key in KEYS if not sources.is_heldout(key) and not sources.is_heldout(f"{key}-1f3fd"))
     for key in (held, f"{held}-1f3fd", kept, f"{kept}-1f3fd"):
         (tmp_path / f"{key}.png").write_bytes(picture(key))
-    train, heldout = sources.split([tmp_path], size=4)
+    train, heldout, *_ = sources.split([tmp_path], size=4)
     assert train.shape == (2, 3, 4, 4)
     assert train.dtype == torch.uint8
     assert heldout.shape == (1, 3, 4, 4)
@@ -62,7 +62,7 @@ def test_a_record_that_names_its_split_is_believed(tmp_path: Path) -> None:
         (tmp_path / f"{key}.png").write_bytes(picture(key))
         lines.append(json.dumps({"split": side, "image": f"{key}.png"}))
     (tmp_path / "a.jsonl").write_text("\n".join(lines))
-    train, heldout = sources.split([tmp_path / "a.jsonl"], size=4)
+    train, heldout, *_ = sources.split([tmp_path / "a.jsonl"], size=4)
     assert (len(train), len(heldout)) == (2, 2)
 
 
@@ -71,7 +71,7 @@ def test_large_pictures_give_crops_to_train_on(tmp_path: Path) -> None:
     held = next(key for key in KEYS if sources.is_heldout(key))
     for key, side in ((kept, 20), (held, 20), (f"{kept}-200d", 7)):
         (tmp_path / f"{key}.png").write_bytes(picture(key, side))
-    train, heldout = sources.split([tmp_path], size=8, crops=3)
+    train, heldout, *_ = sources.split([tmp_path], size=8, crops=3)
     assert len(heldout) == 1
     assert len(train) in (4, 5)  # one picture with three crops, and the small one unless it is held out
 

@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image, ImageDraw
+from safetensors.torch import save_file
 
+from modalities.common.quantize import Quantized
 from modalities.common.training import TokenizerTask
+from modalities.image.base import Reconstruction
 from modalities.image.io import write_image
 from modalities.image.titok import TiTok, TiTokConfig, TiTokNet
 from modalities.image.training import psnr
@@ -63,11 +66,11 @@ def test_loss_falls_with_every_quantizer(folder: Path, quantizer: dict[str, Any]
     losses = []
     for step in range(60):
         batch = task.batch(torch.arange(40), torch.Generator().manual_seed(step))
-        out = task.judge(batch)
+        out = task.judge(*batch, step=step)
         optimizer.zero_grad()
         out.loss.backward()
         optimizer.step()
-        losses.append(float(out.figures["mse"]))
+        losses.append(float(out.figures["l2"]))
     # without the linear path everything is to be learnt; with it half is there at the first step
     assert sum(losses[-5:]) < (0.6 if linear is None else 0.95) * sum(losses[:5])
 
@@ -95,7 +98,7 @@ def test_codes_are_those_of_the_modality(folder: Path) -> None:
 def test_batches_are_pictures_and_change_with_the_generator_alone(folder: Path) -> None:
     task = build(folder)
     index = torch.arange(8)
-    a, b, c = (task.batch(index, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1))
+    a, b, c = (task.batch(index, torch.Generator().manual_seed(seed))[0] for seed in (0, 0, 1))
     assert a.shape == (8, 3, 16, 16)
     assert 0 <= float(a.min()) <= float(a.max()) <= 1
     assert torch.equal(a, b)
@@ -115,3 +118,65 @@ def test_settings_are_strict(folder: Path) -> None:
         TiTok.training_task({}, {"train": [], "zom": 0.1}, folder)
     with pytest.raises(ValueError, match="does not divide"):
         TiTokNet(TiTokConfig(size=60))
+
+
+def test_sources_are_drawn_by_their_share(folder: Path, tmp_path: Path) -> None:
+    white = tmp_path / "white"
+    white.mkdir()
+    for n in range(30):
+        (white / f"w{n}.png").write_bytes(write_image(Image.new("RGB", (16, 16), "white"), ".png"))
+    data = {"train": [str(folder), str(white)], "share": [1, 3], "zoom": 0.0}
+    task = TiTok.training_task(TINY, data, tmp_path)
+    drawn = torch.cat([task.batch(torch.arange(64), torch.Generator().manual_seed(s))[0] for s in range(8)])
+    plain = (drawn == 1).flatten(1).all(1).float().mean()
+    assert 0.68 < float(plain) < 0.82
+    with pytest.raises(ValueError, match="give each a share"):
+        TiTok.training_task(TINY, {**data, "share": [1]}, tmp_path)
+
+
+def test_losses_of_the_table_add_up_and_learn_both_sides(folder: Path) -> None:
+    loss = {"l1": 0.5, "l2": 2.0, "perceptual": 0.1, "gan": {"weight": 0.2, "start": 1, "width": 32}}
+    with pytest.warns(UserWarning, match="steerable-ms"):
+        task = TiTok.training_task(TINY, {"train": [folder.name]}, folder.parent, loss)
+    task.model.train()
+    (batch,) = task.batch(torch.arange(8), torch.Generator().manual_seed(0))
+    early, late = task.judge(batch, step=0), task.judge(batch, step=1)
+    assert set(early.figures) == {"commitment", "l1", "l2", "perceptual"}
+    assert set(late.figures) == {*early.figures, "gan", "discriminator"}
+    assert float(late.loss) == pytest.approx(float(sum(late.figures.values())), rel=1e-5)
+    late.loss.backward()
+    sides = [task.model, task.objective]
+    assert all(
+        any(p.grad is not None and p.grad.abs().sum() > 0 for p in side.parameters()) for side in sides
+    )
+    groups = task.parameter_groups(1e-3)
+    assert groups[-1]["weight_decay"] == 0.0
+    with pytest.raises(ValueError, match="did you mean 'perceptual'"):
+        TiTok.training_task(TINY, {"train": [folder.name]}, folder.parent, {"perceptal": 1.0})
+
+
+def test_a_network_without_the_feature_that_a_loss_needs(folder: Path) -> None:
+    task = TiTok.training_task(TINY, {"train": [folder.name]}, folder.parent)
+    found = Reconstruction(torch.zeros(1, 3, 16, 16), Quantized(torch.zeros(1, 6, 16), None, {}))
+    with pytest.raises(ValueError, match="gives no 'proxy_logits'"):
+        task.objective._feature(found, "proxy_logits")  # type: ignore[union-attr]
+
+
+def test_a_published_preset_may_be_changed(folder: Path) -> None:
+    small = {"width": 32, "layers": 1, "heads": 2}
+    model = {"preset": "bl64_vq8k", "size": 16, "patch": 8, "tokens": 6, "encoder": small, "decoder": small}
+    task = TiTok.training_task({**model, "quantizer": {"codes": 32}}, {"train": [folder.name]}, folder.parent)
+    assert task.config["quantizer"]["codes"] == 32
+    assert task.config["quantizer"]["dim"] == 64
+    assert task.config["start"] == "published"
+
+
+def test_text_states_go_with_their_pictures(folder: Path, tmp_path: Path) -> None:
+    keys = [f"{n:03}" for n in range(60)]
+    save_file({key: torch.full((77, 768), float(key)) for key in keys}, tmp_path / "text.safetensors")
+    data = {"train": [str(folder)], "text": "text.safetensors"}
+    task = TiTok.training_task({**TINY, "text": 77}, data, tmp_path)
+    pictures, text = task.batch(torch.arange(5), torch.Generator().manual_seed(0))
+    assert text[:, 0, 0].tolist() == [float(key) for key in task.keys[:5]]  # type: ignore[attr-defined]
+    assert task.judge(pictures, text, step=0).loss.isfinite()
+    assert task.fidelity()["psnr"] > 0
