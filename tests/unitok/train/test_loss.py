@@ -99,9 +99,13 @@ class Largest(TorchDispatchMode):
         return result
 
 
-def test_the_logits_never_exist_as_a_whole() -> None:
+@pytest.mark.parametrize("stacks", [{}, {"image": ((2048, 5120), (5120, 8192))}])
+def test_the_logits_never_exist_as_a_whole(stacks: dict[str, tuple[tuple[int, int], ...]]) -> None:
     given = batch(8)
-    config = ModelConfig.preset(1, vocab_size=8192, width=32)
+    if stacks:
+        parts = [torch.randint(first, stop, given.tokens.shape) for first, stop in stacks["image"]]
+        given = given._replace(more=torch.stack(parts, dim=-1))
+    config = ModelConfig.preset(1, vocab_size=8192, width=32, stacks=stacks)
     module = LanguageModel(Decoder(config), len(KINDS), chunk=16)
     with Largest() as largest:
         loss, _ = module(*given)
