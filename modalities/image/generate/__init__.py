@@ -20,6 +20,8 @@ from ...common.weights import WeightsMismatch, load_weights, read_weights
 KINDS = {
     "maskgit": ("maskgit", "MaskGIT", "MaskGITConfig"),
     "rar": ("rar", "RAR", "RARConfig"),
+    "bits_ar": ("bits_ar", "BitsAR", "BitsARConfig"),
+    "bits_diffusion": ("bits_diffusion", "BitsDiffusion", "BitsDiffusionConfig"),
 }
 """Name -> module, class and configuration; imported when asked for."""
 
