@@ -156,9 +156,9 @@ def _file(folder: Path) -> Path:
         )
     latest = folder / "latest"
     if latest.is_file():  # a DeepSpeed folder names its newest checkpoint
-        inside = folder / Path(latest.read_text(encoding="utf-8", errors="replace")[:255].strip()).name
-        if inside != folder and inside.is_dir():
-            return _file(inside)
+        name = Path(latest.read_text(encoding="utf-8", errors="replace")[:255].strip()).name
+        if name not in ("", "..") and (folder / name).is_dir():
+            return _file(folder / name)
     what = ", ".join(file.name for file in found[:8]) or "none"
     raise FileNotFoundError(f"{folder}: need one weight file, found {what}: give the path of the file itself")
 

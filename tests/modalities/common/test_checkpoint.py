@@ -30,9 +30,39 @@ def test_safetensors_with_the_configuration_of_its_metadata_or_of_the_folder(tmp
     found = open_checkpoint(file)
     assert same(found.state)
     assert found.config == {"model": {"depth": 12, "sizes": [1, None]}, "note": "import os"}
-    (file.parent / "config.json").write_text(json.dumps({"model": {"depth": 3}}))
-    assert open_checkpoint(file.parent).config == {"model": {"depth": 3}}
-    assert shapes(file.parent)["a.weight"] == ((2, 3), "F32")
+    (file.parent / "config.json").write_text(json.dumps({"model": {"depth": 3}, "size": 256}))
+    found = open_checkpoint(file.parent)
+    assert found.config == {"model": {"depth": 12, "sizes": [1, None]}, "note": "import os", "size": 256}
+    assert found.files == (file,)
+    (file.parent / "config.json").write_text("[" * 9000)
+    with pytest.raises(BadCheckpoint, match="config.json is no JSON"):
+        open_checkpoint(file)
+
+
+def test_a_configuration_above_is_only_read_for_folders_of_checkpoints(tmp_path: Path):
+    (tmp_path / "config.json").write_text(json.dumps({"size": 256}))
+    for name, config in (("checkpoints", {"size": 256}), ("other", {})):
+        (tmp_path / name).mkdir()
+        torch.save(STATE, tmp_path / name / "x.pt")
+        assert open_checkpoint(tmp_path / name / "x.pt").config == config
+
+
+def test_shapes_are_told_without_reading_the_tensors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    wanted = {"a.weight": ((2, 3), "float32"), "b": ((2,), "bfloat16")}
+    torch.save({"ema": STATE}, tmp_path / "x.pt")
+    assert shapes(tmp_path / "x.pt") == wanted
+    (tmp_path / "x.pt").unlink()
+    save_file({"a.weight": STATE["a.weight"]}, tmp_path / "one.safetensors")
+    save_file({"b": STATE["b"]}, tmp_path / "two.safetensors")
+    index = {"weight_map": {"a.weight": "one.safetensors", "b": "two.safetensors"}}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+
+    def never(*_: object) -> None:
+        raise AssertionError("a tensor was read")
+
+    monkeypatch.setattr("modalities.common.checkpoint._safetensors", never)
+    assert shapes(tmp_path) == wanted
+    assert shapes(tmp_path / "two.safetensors") == {"b": ((2,), "bfloat16")}
 
 
 @pytest.mark.parametrize("suffix", [".bin", ".pt", ".pth", ".ckpt"])
@@ -72,7 +102,44 @@ def test_a_deepspeed_folder_and_wrapped_names(tmp_path: Path):
         {"module": wrapped, "ds_version": "0.1"}, tmp_path / "global_step5" / "mp_rank_00_model_states.pt"
     )
     (tmp_path / "latest").write_text("global_step5")
-    assert same(open_checkpoint(tmp_path).state)
+    found = open_checkpoint(tmp_path)
+    assert same(found.state)
+    assert found.source == "mp_rank_00_model_states.pt [module]"
+
+
+def test_what_deepspeed_cut_in_pieces_is_refused(tmp_path: Path):
+    file = tmp_path / "mp_rank_00_model_states.pt"
+    torch.save({"module": {key: t[:0] for key, t in STATE.items()}}, file)
+    with pytest.raises(BadCheckpoint, match="only empty tensors, as ZeRO 3 leaves them"):
+        open_checkpoint(tmp_path)
+    torch.save({"module": STATE}, tmp_path / "mp_rank_01_model_states.pt")
+    with pytest.raises(BadCheckpoint, match="cut into 2 parts"):
+        open_checkpoint(tmp_path)
+    zero = tmp_path / "zero"
+    zero.mkdir()
+    for rank in (0, 1):
+        torch.save({"module": STATE}, zero / f"zero_pp_rank_{rank}_mp_rank_00_model_states.pt")
+    with pytest.raises(BadCheckpoint, match="zero_to_fp32.py"):
+        open_checkpoint(zero)
+    loop = tmp_path / "loop"
+    loop.mkdir()
+    (loop / "latest").write_text("..")
+    with pytest.raises(FileNotFoundError, match="found none"):
+        open_checkpoint(loop)
+
+
+def test_names_that_meet_when_wrappers_go_are_refused(tmp_path: Path):
+    torch.save({"a": torch.ones(1), "_orig_mod.a": torch.ones(1)}, tmp_path / "x.pt")
+    with pytest.raises(BadCheckpoint, match=r"holds 'a' twice, as 'a' and as '_orig_mod.a'"):
+        open_checkpoint(tmp_path / "x.pt")
+    torch.save(
+        {"module.module.a": torch.ones(1), "module._fsdp_wrapped_module.module.b": torch.ones(1)},
+        tmp_path / "x.pt",
+    )
+    assert list(open_checkpoint(tmp_path / "x.pt").state) == ["a", "b"]
+    torch.save({"state_dict": {0: torch.ones(1)}}, tmp_path / "x.pt")
+    with pytest.raises(BadCheckpoint, match="names a tensor 0, which is no text"):
+        open_checkpoint(tmp_path / "x.pt")
 
 
 def test_shards(tmp_path: Path):
@@ -80,10 +147,19 @@ def test_shards(tmp_path: Path):
     save_file({"b": STATE["b"]}, tmp_path / "two.safetensors")
     index = {"weight_map": {"a.weight": "one.safetensors", "b": "two.safetensors"}}
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
-    assert same(open_checkpoint(tmp_path).state)
+    found = open_checkpoint(tmp_path)
+    assert same(found.state)
+    assert [file.name for file in found.files] == ["one.safetensors", "two.safetensors"]
+    save_file({"c": STATE["b"]}, tmp_path / "two.safetensors")
+    with pytest.raises(BadCheckpoint, match="the shards lack 1 tensors, first 'b'"):
+        open_checkpoint(tmp_path)
     (tmp_path / "two.safetensors").unlink()
     with pytest.raises(FileNotFoundError, match="two.safetensors: the index names this shard"):
         open_checkpoint(tmp_path)
+    for bad in ("[]", '{"weight_map": [1]}', "{"):
+        (tmp_path / "model.safetensors.index.json").write_text(bad)
+        with pytest.raises(BadCheckpoint, match="no index of shards"):
+            open_checkpoint(tmp_path)
 
 
 class Runs:
@@ -125,19 +201,38 @@ def test_what_is_no_checkpoint(tmp_path: Path):
     (tmp_path / "page.pt").write_text("\n<!DOCTYPE html><html>")
     with pytest.raises(BadCheckpoint, match="web page"):
         open_checkpoint(tmp_path / "page.pt")
+    torch.jit.script(nn.Linear(2, 2)).save(str(tmp_path / "jit.pt"))
+    with pytest.raises(BadCheckpoint, match="TorchScript program"):
+        open_checkpoint(tmp_path / "jit.pt")
+    save_file({}, tmp_path / "empty.safetensors")
+    with pytest.raises(BadCheckpoint, match="holds no tensors"):
+        open_checkpoint(tmp_path / "empty.safetensors")
+    (tmp_path / "empty.safetensors").unlink()
     torch.save([1, 2], tmp_path / "list.pt")
     with pytest.raises(BadCheckpoint, match="holds a list"):
         open_checkpoint(tmp_path / "list.pt")
     torch.save({"step": 3}, tmp_path / "step.pt")
     with pytest.raises(BadCheckpoint, match="no state dict under"):
         open_checkpoint(tmp_path / "step.pt")
-    with pytest.raises(FileNotFoundError, match="need one weight file, found lfs"):
+    with pytest.raises(FileNotFoundError, match="need one weight file, found jit.pt, lfs"):
         open_checkpoint(tmp_path)
     with pytest.raises(FileNotFoundError, match="no such weight file"):
         open_checkpoint(tmp_path / "absent.pt")
 
 
+def test_a_file_may_begin_with_the_sign_of_a_web_page(tmp_path: Path):
+    """Safetensors begin with the header's length: 0x3c20 bytes are written " <"."""
+    for size in range(15_300, 15_420):
+        save_file(STATE, tmp_path / "x.safetensors", metadata={"note": "x" * (size - 150)})
+        if (tmp_path / "x.safetensors").read_bytes()[:2] == b" <":
+            break
+    else:
+        pytest.fail("no file of that length was made")
+    assert same(open_checkpoint(tmp_path / "x.safetensors").state)
+
+
 def test_metadata_is_read_and_never_run():
     assert literal("__import__('os').system('touch ran')") == "__import__('os').system('touch ran')"
     assert literal("[" * 5000) == "[" * 5000
+    assert literal("[1]" + " " * (1 << 20)) == "[1]" + " " * (1 << 20)  # too long to be a configuration
     assert literal('{"a": 1}') == {"a": 1}
