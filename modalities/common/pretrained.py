@@ -102,6 +102,19 @@ def _opened(
         return validate(config, written, str(path)), state, str(path)
     if released is None:
         raise WeightsMismatch(f"{path} is no weight file of ours, and none was released for this tokenizer")
+    found, state, _ = read_released(path, released)
+    return found, state, str(path)
+
+
+def read_released(
+    path: str | Path, released: Callable[[Checkpoint], tuple[C, dict[str, Tensor]]]
+) -> tuple[C, dict[str, Tensor], Checkpoint]:
+    """Configuration and tensors (floats as fp32), under our names, of a released file or folder; and what it holds.
+
+    Raises:
+        FileNotFoundError, BadCheckpoint: see `open_checkpoint`.
+        WeightsMismatch: a file of another tokenizer.
+    """
     checkpoint = open_checkpoint(path)
     try:
         found, state = released(checkpoint)
@@ -110,7 +123,7 @@ def _opened(
         raise WeightsMismatch(
             f"{path} has no tensor {error}: it is a file of another tokenizer (it begins with {some})"
         ) from error
-    return found, {key: t.float() if t.is_floating_point() else t for key, t in state.items()}, str(path)
+    return found, {k: t.float() if t.is_floating_point() else t for k, t in state.items()}, checkpoint
 
 
 def _shape(config: BaseModel, adjustable: frozenset[str]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ Nothing is unpickled. A file that does not fit a model is refused with the list 
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 from collections.abc import Mapping
@@ -17,6 +18,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+
+SHOWN = 20
+"""Differences that a message lists."""
 
 
 class WeightsMismatch(ValueError):
@@ -103,20 +107,36 @@ def load_weights(module: nn.Module, state: Mapping[str, Tensor], source: str = "
     """Load `state` into `module`, all of it or nothing.
 
     Raises:
-        WeightsMismatch: lists every difference.
+        WeightsMismatch: lists the differences; a missing tensor with the likeliest of the file, if one is alike.
     """
     own = module.state_dict()
-    lines = [f"missing {name} {list(own[name].shape)}" for name in own if name not in state]
-    lines += [f"unexpected {name} {list(state[name].shape)}" for name in state if name not in own]
+    missing = [name for name in own if name not in state]
+    unexpected = [name for name in state if name not in own]
+    alike = _alike(missing[:SHOWN], unexpected, {**state, **own})
+    lines = [f"missing {name} {list(own[name].shape)}{alike.get(name, '')}" for name in missing]
+    lines += [f"unexpected {name} {list(state[name].shape)}" for name in unexpected]
     lines += [
         f"{name} is {list(state[name].shape)} in the file, {list(own[name].shape)} in the model"
         for name in own
         if name in state and own[name].shape != state[name].shape
     ]
     if lines:
-        more = f"\n  and {len(lines) - 20} more" if len(lines) > 20 else ""
-        raise WeightsMismatch(f"{source} fit another model:\n  " + "\n  ".join(lines[:20]) + more)
+        more = f"\n  and {len(lines) - SHOWN} more" if len(lines) > SHOWN else ""
+        raise WeightsMismatch(f"{source} fit another model:\n  " + "\n  ".join(lines[:SHOWN]) + more)
     module.load_state_dict(dict(state))
+
+
+def _alike(missing: list[str], unexpected: list[str], tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    """For missing names, in words, what of the file has the same shape and nearly the name."""
+    found = {}
+    left = list(unexpected)
+    for name in missing:
+        same = [other for other in left if tensors[other].shape == tensors[name].shape]
+        near = difflib.get_close_matches(name, same, n=1)
+        if near:
+            left.remove(near[0])
+            found[name] = f": the file has {near[0]} of that shape"
+    return found
 
 
 def fingerprint(config: Mapping[str, Any], module: nn.Module) -> str:

@@ -50,6 +50,27 @@ def test_what_does_not_fit_is_listed_and_nothing_is_loaded() -> None:
     assert torch.equal(net.weight, before)
 
 
+def test_a_missing_tensor_is_told_beside_what_it_may_be_called_in_the_file() -> None:
+    net = nn.ModuleDict(
+        {"norm_1": nn.LayerNorm(4), "norm_2": nn.LayerNorm(3), "out": nn.Linear(2, 2, bias=False)}
+    )
+    state = {key.replace("norm_", "ln_"): tensor for key, tensor in net.state_dict().items()}
+    state["ln_3.weight"] = torch.zeros(4)
+    state["head"] = state.pop("out.weight")
+    with pytest.raises(WeightsMismatch) as caught:
+        load_weights(net, state)
+    lines = [line.strip() for line in str(caught.value).splitlines()[1:]]
+    assert lines[:5] == [
+        "missing norm_1.weight [4]: the file has ln_1.weight of that shape",
+        "missing norm_1.bias [4]: the file has ln_1.bias of that shape",
+        "missing norm_2.weight [3]: the file has ln_2.weight of that shape",
+        "missing norm_2.bias [3]: the file has ln_2.bias of that shape",
+        "missing out.weight [2, 2]",
+    ]
+    assert lines[-1] == "unexpected head [2, 2]"
+    assert len(lines) == 11
+
+
 def test_files_that_are_none_are_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no such"):
         read_weights(tmp_path / "a.safetensors")
