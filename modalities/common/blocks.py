@@ -113,6 +113,7 @@ class Block(nn.Module):
         qk_norm, qk_affine: see `Attention`.
         cross: whether there is a memory to attend to.
         memory_width: its width, if not W.
+        dropout: in training, share of what each part adds that is set to zero.
     """
 
     def __init__(
@@ -132,6 +133,7 @@ class Block(nn.Module):
         qk_affine: bool = True,
         cross: bool = False,
         memory_width: int | None = None,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         heading: dict[str, Any] = {
@@ -141,7 +143,7 @@ class Block(nn.Module):
             "qk_affine": qk_affine,
             "eps": eps,
         }
-        self.after = after
+        self.after, self.drop = after, nn.Dropout(dropout)
         self.norm_1 = norm(norm_kind, width, eps, affine)
         self.attn = Attention(width, heads, **heading)
         if cross:
@@ -170,22 +172,28 @@ class Block(nn.Module):
         """
         out: Tensor
         if self.after:
-            x = self.norm_1(x + self.attn(x, place=place, turn=turn, mask=mask, cache=cache))
+            x = self.norm_1(x + self.drop(self.attn(x, place=place, turn=turn, mask=mask, cache=cache)))
             if memory is not None:
-                x = self.norm_cross(x + self.cross(x, memory, place=place, memory_place=memory_place))
-            out = self.norm_2(x + self.mlp(x))
+                x = self.norm_cross(
+                    x + self.drop(self.cross(x, memory, place=place, memory_place=memory_place))
+                )
+            out = self.norm_2(x + self.drop(self.mlp(x)))
             return out
         if modulation is None:
             kept = x if read is None else x[:, read]
-            x = kept + self.attn(self.norm_1(x), place=place, turn=turn, mask=mask, cache=cache, read=read)
+            x = kept + self.drop(
+                self.attn(self.norm_1(x), place=place, turn=turn, mask=mask, cache=cache, read=read)
+            )
             if memory is not None:
-                x = x + self.cross(self.norm_cross(x), memory, place=place, memory_place=memory_place)
-            out = x + self.mlp(self.norm_2(x))
+                x = x + self.drop(
+                    self.cross(self.norm_cross(x), memory, place=place, memory_place=memory_place)
+                )
+            out = x + self.drop(self.mlp(self.norm_2(x)))
             return out
         m = modulation
         inner = self.norm_1(x) * (1 + m.scale_attn) + m.shift_attn
-        x = x + m.gate_attn * self.attn(inner, place=place, turn=turn, mask=mask, cache=cache)
-        out = x + m.gate_mlp * self.mlp(self.norm_2(x) * (1 + m.scale_mlp) + m.shift_mlp)
+        x = x + m.gate_attn * self.drop(self.attn(inner, place=place, turn=turn, mask=mask, cache=cache))
+        out = x + m.gate_mlp * self.drop(self.mlp(self.norm_2(x) * (1 + m.scale_mlp) + m.shift_mlp))
         return out
 
 
