@@ -89,6 +89,7 @@ class GigaTokConfig(ImageConfig):
             form=form,
             quantizer=VQConfig(codes=16384, dim=8, l2=True, learn="gradient", rotation=True, entropy=entropy),
             semantic=768,
+            resize="halve",
             start="published",
         )
 
@@ -266,6 +267,7 @@ def released(checkpoint: Checkpoint) -> tuple[GigaTokConfig, dict[str, Tensor]]:
             entropy=entropy.get((encoder, decoder, form), 0.0),
         ),
         semantic=0 if head is None else head.shape[0],
+        resize="halve",
         start="published",
     )
     return config, state

@@ -19,7 +19,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import torch
 from einops import rearrange
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile, ImageOps
 from torch import Tensor
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
@@ -61,7 +61,7 @@ def read_image(data: bytes) -> Image.Image:
             image.load()
         except _DAMAGE as error:
             raise ValueError(f"a damaged {image.format} picture ({error}): replace the file") from error
-        return to_rgb(_upright(image))
+        return to_rgb(image)
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -75,9 +75,13 @@ def _upright(image: Image.Image) -> Image.Image:
 def to_rgb(image: Image.Image) -> Image.Image:
     """Any PIL image as opaque 8-bit RGB; transparent parts become white.
 
+    One that comes straight from a file (`PIL.Image.open`) is turned as its EXIF says, so that a picture is the same by
+    its path; what has been worked on since is taken as it lies.
+
     Raises:
         ValueError: a mode without an agreed white: floats, or whole numbers outside 16 bits.
     """
+    image = _upright(image) if isinstance(image, ImageFile.ImageFile) else image
     keyed = image.info.get("transparency")  # of a palette, or one colour that counts as transparent
     if image.mode == "RGB" and keyed is None:
         return image

@@ -18,6 +18,7 @@ def test_every_variant_loads_strictly_and_is_known_by_its_shapes(variant):
         state = {key: torch.empty(shape) for key, shape in listing(f"gigatok_{variant}").items()}
         config, ours = released(Checkpoint(state))
         assert config == GigaTokConfig.variant(variant)
+        assert config.resize == "halve"  # pictures are prepared as ADM prepares them
         own = GigaTokNet(config).state_dict()
     assert {key: tuple(t.shape) for key, t in ours.items()} == {key: tuple(t.shape) for key, t in own.items()}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -149,6 +150,17 @@ def test_every_format_is_turned_upright_once(drawn: Image.Image, kind: str) -> N
     turned = pictures.read_image(saved(drawn, kind, exif=exif))
     wanted = np.asarray(drawn.transpose(Image.Transpose.ROTATE_270)).astype(int)
     assert np.abs(np.asarray(turned) - wanted).mean() < 4
+
+
+def test_an_opened_file_is_the_picture_of_its_path(drawn: Image.Image, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    drawn.save(tmp_path / "phone.png", exif=exif)
+    by_path = pictures.to_tensor(tmp_path / "phone.png", 64)
+    with Image.open(tmp_path / "phone.png") as opened:
+        assert torch.equal(pictures.to_tensor(opened, 64), by_path)
+        worked_on = opened.transpose(Image.Transpose.ROTATE_270)  # upright, though its EXIF says otherwise
+    assert torch.equal(pictures.to_tensor(worked_on, 64), by_path)
 
 
 def test_a_picture_with_damaged_exif_is_read_as_it_lies(drawn: Image.Image) -> None:
