@@ -17,6 +17,7 @@ import ast
 import json
 import pickle
 import re
+import struct
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -34,6 +35,11 @@ NAMES = (
     "pytorch_model.bin.index.json", "pytorch_model.bin", "mp_rank_00_model_states.pt",
 )  # fmt: skip
 SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
+_DAMAGE = (
+    RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError, AssertionError,
+    ArithmeticError, struct.error,
+)  # fmt: skip
+"""What torch's reader raises at files that are not as they should be."""
 LITERAL = 1 << 20
 """Longest metadata text that is read as a configuration, in characters."""
 RUNS = re.compile(r"(?i)checkpoint|ckpt|global_step|weights")
@@ -261,7 +267,7 @@ def _pickled(file: Path, prefer: Sequence[str]) -> tuple[dict[str, Tensor], dict
             "tools/convert_weights.py open it: save its state dict alone (torch.save(model.state_dict(), …)) in a place "
             "where you trust it"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+    except _DAMAGE as error:
         if "TorchScript" in str(error):
             raise BadCheckpoint(
                 f"{file} is a TorchScript program, not weights: save its state dict"

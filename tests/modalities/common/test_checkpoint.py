@@ -7,8 +7,11 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import nn
 
@@ -190,6 +193,29 @@ def test_damaged_files(tmp_path: Path, name: str):
     file.write_bytes(b"")
     with pytest.raises(BadCheckpoint, match="copy it again"):
         open_checkpoint(file)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(0, 2**32), st.sampled_from(["x.pt", "old.pth", "x.safetensors"]))
+def test_no_damage_escapes_as_another_error(tmp_path_factory: pytest.TempPathFactory, seed: int, name: str):
+    file = tmp_path_factory.getbasetemp() / name
+    file.unlink(missing_ok=True)
+    if name == "x.safetensors":
+        save_file(STATE, file, metadata={"config": "{'a': 1}"})
+    else:
+        torch.save({"model": STATE}, file, _use_new_zipfile_serialization=name == "x.pt")
+    random = np.random.default_rng(seed)
+    data = bytearray(file.read_bytes())
+    for _ in range(random.integers(1, 4)):
+        data[random.integers(len(data))] = random.integers(256)
+    file.unlink()  # an earlier file may be mapped into memory
+    file.write_bytes(data)
+    words = ""
+    try:
+        open_checkpoint(file)
+    except BadCheckpoint as error:  # any other error fails this test
+        words = str(error)
+    assert "\n" not in words
 
 
 def test_what_is_no_checkpoint(tmp_path: Path):
