@@ -122,11 +122,10 @@ class ConvEncoder(nn.Module):
         self.middle = _stack(2, channels[-1], channels[-1])
         self.norm_out = nn.GroupNorm(32, channels[-1], eps=1e-6)
         self.conv_out = nn.Conv2d(channels[-1], outputs, 3, padding=1)
-        self.to(memory_format=torch.channels_last)
 
     def forward(self, pictures: Tensor) -> Tensor:
         """[B, 3, H, W] -> [B, outputs, H / f, W / f]."""
-        x = self.conv_in(pictures.contiguous(memory_format=torch.channels_last))
+        x = self.conv_in(pictures)
         for number, level in enumerate(self.levels):
             for block in level:  # type: ignore[attr-defined]
                 x = block(x)
@@ -157,12 +156,11 @@ class ConvDecoder(nn.Module):
         self.doubles = nn.ModuleList(Unfold(c, c) for c in down[:-1])
         self.norm_out = nn.GroupNorm(32, down[-1], eps=1e-6)
         self.conv_out = nn.Conv2d(down[-1], 3, 3, padding=1)
-        self.to(memory_format=torch.channels_last)
 
     def forward(self, features: Tensor) -> Tensor:
         """[B, inputs, h, w] -> [B, 3, f h, f w]."""
         mean, spread = moments(features)
-        x = self.conv_in(features.contiguous(memory_format=torch.channels_last))
+        x = self.conv_in(features)
         for block in self.middle:
             x = block(x)
         for number, level in enumerate(self.levels):

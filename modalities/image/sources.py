@@ -21,6 +21,7 @@ from PIL import Image
 from torch import Tensor
 
 from .io import SUFFIXES, read_image, to_tensor
+from .library import Entry, Library, entries
 
 NOT_MEANING = {"1f3fb", "1f3fc", "1f3fd", "1f3fe", "1f3ff", "fe0f", "200d"}  # skin tones, selector, joiner
 TARS = (".tar", ".tar.gz", ".tgz", ".tar.zst")
@@ -112,7 +113,7 @@ def meaning(key: str) -> str:
 class Split(NamedTuple):
     """Pictures uint8 [n, 3, S, S] to train on and held out, their keys, and how many of the former each source gave."""
 
-    train: Tensor
+    train: Tensor | Library
     heldout: Tensor
     keys: list[str]
     heldout_keys: list[str]
@@ -172,6 +173,34 @@ def split(paths: Sequence[Path], size: int, crops: int = 0, limit: int = 0) -> S
     return Split(
         stacked, torch.stack(list(heldout.values())), [key for _, _, key in kept], list(heldout), counts
     )
+
+
+def shelve(paths: Sequence[Path], size: int, crops: int = 0, limit: int = 0) -> Split:
+    """The same with the training pictures left on disk, see `library`; `crops` are made in each batch anyway.
+
+    Raises:
+        ValueError: as `split`, or a source that cannot be read in any order.
+    """
+    found: dict[str, tuple[Entry, bool, int]] = {}
+    for source, path in enumerate(paths):
+        count = {True: 0, False: 0}
+        for entry in entries(path):
+            out = is_heldout(entry.key) if entry.heldout is None else entry.heldout
+            if count[out] < (HELDOUT if out else limit or 10**9):
+                count[out] += 1
+                found[entry.key] = (entry, out or (entry.key in found and found[entry.key][1]), source)
+    plain = {key for key, (_, out, _) in found.items() if out and not _toned(key)}
+    banned = {meaning(key) for key in plain}
+    kept = sorted((source, key) for key, (_, _, source) in found.items() if meaning(key) not in banned)
+    if not kept or not plain:
+        raise ValueError(
+            f"{len(kept)} pictures to train on and {len(plain)} held out: need both; add pictures"
+        )
+    held = [key for key in found if key in plain]
+    heldout = Library([found[key][0] for key in held], size)[torch.arange(len(held))]
+    counts = [sum(source == number for source, _ in kept) for number in range(len(paths))]
+    keys = [key for _, key in kept]
+    return Split(Library([found[key][0] for key in keys], size), heldout, keys, held, counts)
 
 
 HELDOUT = 500

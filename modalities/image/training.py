@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from unitok.strict import Strict, validate
+from unitok.strict import Strict, merge, validate
 
 from ..common.losses.semantic import StoredFeatures
 from ..common.quantize import FSQ, VQ, Quantizer
@@ -20,11 +20,13 @@ from .base import ImageTokenizer, Reconstruction
 from .fidelity import psnr as each_psnr
 from .fidelity import ssim
 from .objective import LossConfig, Objective
-from .sources import split
+from .sources import shelve, split
 
 CHUNK = 64
 STARTED = 4096
 """Pictures whose latents a codebook starts from."""
+MOST = 40_000
+"""Pictures that principal components are taken of."""
 
 
 class PictureData(Strict):
@@ -33,6 +35,9 @@ class PictureData(Strict):
     train: tuple[str, ...] = Field(description="folders, tars or jsonl files, relative to the TOML file")
     share: tuple[float, ...] = Field(
         (), description="how often each of them is drawn from; as it has pictures"
+    )
+    memory: bool = Field(
+        True, description="keep all pictures in memory; false reads them from disk as they come"
     )
     limit: int = Field(0, ge=0, description="pictures taken of each source at most; 0 = all")
     licence: str = Field("", description="noted beside the weights")
@@ -72,11 +77,14 @@ class PictureTask(TokenizerTask):
         self.settings = validate(PictureData, data, "[data]")
         preset = system.preset(model["preset"]).model_dump() if "preset" in model else {}
         changes = {key: value for key, value in model.items() if key != "preset"}
-        config = validate(system.Config, _merged(preset, changes), "[model]")
+        config = validate(system.Config, merge(preset, changes), "[model]")
         self.losses = validate(LossConfig, loss or {}, "[loss]")
         paths = [root / path for path in self.settings.train]
-        found = split(paths, config.size, self.settings.crops, self.settings.limit)
-        self.train, self.heldout = found.train, found.heldout
+        found = (split if self.settings.memory else shelve)(
+            paths, config.size, self.settings.crops, self.settings.limit
+        )
+        self.train: Any = found.train
+        self.heldout = found.heldout
         self.chance = _chance(self.settings.share, found.counts)
         self.low, self.high = config.range
         self.config = config.model_dump(mode="json")
@@ -105,11 +113,12 @@ class PictureTask(TokenizerTask):
         linear = getattr(self.model, "linear", None)
         if linear is None:
             if isinstance(self.quantizer, VQ) and self.settings.kmeans:
-                some = torch.randperm(len(self.train), generator=Generator().manual_seed(0))[:STARTED]
-                z = torch.cat([self.model.encode(part) for part in self._parts(self.train[some])])
+                z = torch.cat(
+                    [self.model.encode(part) for part in self._parts(self.train[self._some(STARTED)])]
+                )
                 self.quantizer.start(z, rounds=self.settings.kmeans)
             return
-        pictures = self.train.float() / 255
+        pictures = self.train[torch.arange(min(len(self.train), MOST))].float() / 255
         pictures = torch.cat([pictures, pictures.flip(-1)]) if self.settings.flip else pictures
         whiten = 0.0 if isinstance(self.quantizer, VQ) else 0.6 if isinstance(self.quantizer, FSQ) else 1.0
         linear.start(pictures, bits=self.quantizer.bits, whiten=whiten)
@@ -182,7 +191,7 @@ class PictureTask(TokenizerTask):
         """The mean picture, thumbnails, principal components without quantising, and our own start."""
         wanted, train = (
             self.heldout.float() / 255,
-            self.train[:: max(1, len(self.train) // 8000)].float() / 255,
+            self.train[self._some(8000)].float() / 255,
         )
         side = wanted.shape[-1]
         small = F.interpolate(wanted, size=8, mode="area")
@@ -197,6 +206,10 @@ class PictureTask(TokenizerTask):
             lines["quantised PCA, our start"] = self.fidelity()["psnr"]
         return lines
 
+    def _some(self, count: int) -> Tensor:
+        """At most `count` numbers of training pictures, spread over all of them."""
+        return torch.arange(0, len(self.train), max(1, -(-len(self.train) // count)))
+
     def _to_net(self, pictures: Tensor) -> Tensor:
         return pictures if (self.low, self.high) == (0, 1) else pictures * (self.high - self.low) + self.low
 
@@ -207,15 +220,6 @@ class PictureTask(TokenizerTask):
         """uint8 pictures in pieces, in the network's range, on its device."""
         device = next(self.model.parameters()).device
         return [self._to_net(part.to(device).float() / 255) for part in torch.split(items, CHUNK)]
-
-
-def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Tables within tables, the changes last."""
-    out = dict(base)
-    for key, value in changes.items():
-        inner = out.get(key)
-        out[key] = _merged(inner, value) if isinstance(inner, dict) and isinstance(value, Mapping) else value
-    return out
 
 
 def _chance(share: Sequence[float], counts: Sequence[int]) -> Tensor | None:

@@ -104,11 +104,10 @@ class VQGANDecoder(nn.Module):
                 self.doubles.append(Double(here, here))
         self.norm_out = nn.GroupNorm(32, channels[0], eps=1e-6)
         self.conv_out = nn.Conv2d(channels[0], 3, 3, padding=1)
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a quarter faster on CPUs, half in bf16
 
     def forward(self, features: Tensor) -> Tensor:
         """[B, inputs, h, w] -> [B, 3, 16 h, 16 w] with the five levels of the released files."""
-        x = self.conv_in(features.contiguous(memory_format=torch.channels_last))
+        x = self.conv_in(features)
         for block in self.middle:
             x = block(x)
         for number, level in enumerate(self.levels):

@@ -13,8 +13,14 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
 
+from modalities.image.base import ImageTokenizer
+from modalities.image.objective import LossConfig
 from modalities.image.titok import TiTok
+from modalities.image.training import PictureData
+from unitok import registry
+from unitok.strict import merge, validate
 from unitok.train import metrics
 
 ROOT = Path(__file__).parents[2]
@@ -108,3 +114,19 @@ def test_two_ranks_agree_with_one(tmp_path: Path) -> None:
         one, two = ([r[key] for r in metrics.read(tmp_path / n) if r["event"] == "step"] for n in "12")
         assert one[:2] == pytest.approx(two[:2], rel=1e-5)
     assert found[0]["fidelity"]["psnr"] == pytest.approx(found[1]["fidelity"]["psnr"], abs=0.02)
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
+def test_every_network_and_table_of_losses_builds(recipe: ModuleType, config: Path) -> None:
+    run = recipe.load(config)
+    system = registry.get(run.tokenizer)
+    if not issubclass(system, ImageTokenizer):
+        return
+    preset = system.preset(run.model["preset"]).model_dump() if "preset" in run.model else {}
+    changes = {key: value for key, value in run.model.items() if key != "preset"}
+    with torch.device("meta"):
+        built = system.Net(validate(system.Config, merge(preset, changes), "[model]"))
+    names = [name for name, _ in built.named_children()]
+    assert all(part.split(".")[0] in names for part in run.freeze)
+    assert validate(LossConfig, run.loss, "[loss]") is not None
+    assert validate(PictureData, run.data, "[data]").train

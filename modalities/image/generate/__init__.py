@@ -20,6 +20,7 @@ from ...common.weights import WeightsMismatch, load_weights, read_weights
 KINDS = {
     "maskgit": ("maskgit", "MaskGIT", "MaskGITConfig"),
     "rar": ("rar", "RAR", "RARConfig"),
+    "gpt": ("gpt", "GPT", "GPTConfig"),
     "bits_ar": ("bits_ar", "BitsAR", "BitsARConfig"),
     "bits_diffusion": ("bits_diffusion", "BitsDiffusion", "BitsDiffusionConfig"),
 }

@@ -13,6 +13,7 @@ from PIL import Image
 
 from modalities.image import sources
 from modalities.image.io import write_image
+from modalities.image.library import Library, entries
 
 KEYS = [f"{0x1F600 + n:x}" for n in range(40)]
 
@@ -84,3 +85,37 @@ def test_damage_names_file_and_key(tmp_path: Path) -> None:
     empty.mkdir()
     with pytest.raises(ValueError, match="0 pictures to train on"):
         sources.split([empty], size=4)
+
+
+def test_pictures_left_on_disk_are_the_same_ones(tmp_path: Path) -> None:
+    folder = tmp_path / "files"
+    folder.mkdir()
+    for key in KEYS:
+        (folder / f"{key}.png").write_bytes(picture(key))
+    with tarfile.open(tmp_path / "packed.tar", "w") as tar:
+        tar.add(folder, "files")
+    (tmp_path / "damaged").mkdir()
+    for path in (folder, tmp_path / "packed.tar"):
+        held, shelf = sources.split([path], size=4), sources.shelve([path], size=4)
+        assert shelf.heldout_keys == held.heldout_keys
+        assert shelf.heldout.equal(held.heldout)
+        assert sorted(shelf.keys) == sorted(held.keys)
+        assert shelf.counts == held.counts
+        found = shelf.train[torch.arange(len(shelf.keys))]
+        for number, key in enumerate(shelf.keys):
+            assert found[number].equal(held.train[held.keys.index(key)])  # type: ignore[index]
+    with pytest.raises(ValueError, match="uncompressed"):
+        sources.shelve([tmp_path / "a.tar.gz"], size=4)
+
+
+def test_a_damaged_picture_on_disk_gives_way_to_the_next(tmp_path: Path) -> None:
+    for n in range(3):
+        (tmp_path / f"{n}.png").write_bytes(picture(str(n)) if n != 1 else b"no picture")
+    library = Library(list(entries(tmp_path)), 4)
+    found = library[torch.tensor([1, 2])]
+    assert found[0].equal(found[1])
+    assert library.damaged == 1
+    (tmp_path / "only").mkdir()
+    (tmp_path / "only" / "x.png").write_bytes(b"")
+    with pytest.raises(ValueError, match="none of the 1 pictures"):
+        Library(list(entries(tmp_path / "only")), 4)[torch.tensor([0])]
