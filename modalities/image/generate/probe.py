@@ -135,7 +135,7 @@ def fit(
             part = order[step * rows : (step + 1) * rows]
             optimizer.param_groups[0]["lr"] = how.rate * rows / 256 * _share(epoch + step / steps, how)
             optimizer.zero_grad()
-            F.cross_entropy(probe(features[part]), labels[part]).backward()
+            F.cross_entropy(probe(features[part]), labels[part]).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
     return probe.eval().requires_grad_(False)
 

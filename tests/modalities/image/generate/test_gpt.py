@@ -41,7 +41,7 @@ def test_logits_are_those_of_the_official_module(official):
     )
     inner = official.states(codes[:, :-1], none, layer=1).mean(1)[0, :20].tolist()
     assert inner == pytest.approx(NOTED["inner"], abs=2e-6, rel=1e-4)
-    assert float(official.loss(codes, classes, drop=0.0)) == pytest.approx(NOTED["loss"], rel=1e-5)
+    assert official.loss(codes, classes, drop=0.0).item() == pytest.approx(NOTED["loss"], rel=1e-5)
 
 
 @pytest.mark.parametrize(
