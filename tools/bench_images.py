@@ -34,10 +34,8 @@ from unitok.command import command
 from unitok.eval.provenance import provenance
 
 
-def official(
-    root: Path, variant: str, size: int = 256, patch: int = 16, codes: int | None = None
-) -> nn.Module:
-    """The module of the official repository, with weights of its own start."""
+def official(root: Path, variant: str, **changes: Any) -> nn.Module:
+    """The official module of a variant, at its own start; `changes` are keys of its settings."""
     sys.path.insert(0, str(root))
     for name in ("modeling", "modeling.modules", "modeling.quantizer"):
         if name not in sys.modules:  # their __init__ files import what only their training needs
@@ -54,13 +52,14 @@ def official(
     encoder, decoder, tokens, kind = VARIANTS[variant]
     legacy = kind == "legacy"
     model = {
-        "codebook_size": codes or (4096 if legacy else 8192), "token_size": 12 if legacy else 64,
+        "codebook_size": 4096 if legacy else 8192, "token_size": 12 if legacy else 64,
         "use_l2_norm": legacy, "commitment_cost": 0.25, "vit_enc_model_size": encoder, "vit_dec_model_size": decoder,
-        "vit_enc_patch_size": patch, "vit_dec_patch_size": patch, "num_latent_tokens": tokens,
+        "vit_enc_patch_size": 16, "vit_dec_patch_size": 16, "num_latent_tokens": tokens,
         "finetune_decoder": legacy, "is_legacy": legacy, "quantize_mode": "vq",
     }  # fmt: skip
+    size = changes.pop("crop_size", 256)
     settings = OmegaConf.create(
-        {"model": {"vq_model": model}, "dataset": {"preprocessing": {"crop_size": size}}}
+        {"model": {"vq_model": model | changes}, "dataset": {"preprocessing": {"crop_size": size}}}
     )
     built: nn.Module = importlib.import_module("modeling.titok").TiTok(settings)
     return built
@@ -138,14 +137,29 @@ def compare(root: Path, variant: str, batch: int, repeats: int) -> dict[str, Any
 def train(
     root: Path, images: list[Path], size: int, patch: int, steps: int, batch: int, lr: float
 ) -> dict[str, Any]:
-    """Train both on the same pictures with mean squared error and the codebook's losses, nothing else."""
+    """Train both on the same pictures with mean squared error and the codebook's losses, nothing else.
+
+    The same architecture (small and small, 32 tokens of 1,024), pictures, order, steps, optimizer and loss; what
+    differs is the code, and how learned tokens and projections begin.
+    """
     pictures, heldout, *_ = split(images, size)
+    codes, tokens = 1024, 32
     torch.manual_seed(0)
-    theirs = official(root, "sl256_vq8k", size, patch, codes=1024)
+    theirs = official(
+        root,
+        "sl256_vq8k",
+        crop_size=size,
+        codebook_size=codes,
+        num_latent_tokens=tokens,
+        vit_enc_patch_size=patch,
+        vit_dec_patch_size=patch,
+        vit_dec_model_size="small",
+    )
     torch.manual_seed(0)
-    config = TiTokConfig.variant("sl256_vq8k").model_dump() | {"size": size, "patch": patch}
-    config["quantizer"] = config["quantizer"] | {"codes": 1024}
-    net = TiTokNet(TiTokConfig.model_validate(config))
+    published = TiTokConfig.variant("sl256_vq8k")
+    shape = {"size": size, "patch": patch, "tokens": tokens, "decoder": published.encoder, "start": "wide"}
+    quantizer = published.quantizer.model_copy(update={"codes": codes})
+    net = TiTokNet(published.model_copy(update={**shape, "quantizer": quantizer}))
 
     def their_step(x: Tensor) -> tuple[Tensor, Tensor]:
         made, extra = theirs(x)
