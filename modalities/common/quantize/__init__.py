@@ -13,21 +13,10 @@ from another code, so that a caller can recompute close calls in one fixed way. 
 
 from __future__ import annotations
 
-from typing import Any
-
 from .base import Quantized, Quantizer
 from .binary import Binary
 from .fsq import FSQ
 from .kl import KL
 from .vq import VQ
 
-__all__ = ["FSQ", "KL", "VQ", "Binary", "Quantized", "Quantizer", "build_quantizer"]
-
-KINDS: dict[str, type[Quantizer]] = {"fsq": FSQ, "vq": VQ, "binary": Binary, "kl": KL}
-
-
-def build_quantizer(kind: str, **options: Any) -> Quantizer:
-    """A quantizer by name: "fsq", "vq", "binary" or "kl"; `options` are those of the class."""
-    if kind not in KINDS:
-        raise ValueError(f"no quantizer is called {kind!r}: use one of {', '.join(map(repr, KINDS))}")
-    return KINDS[kind](**options)
+__all__ = ["FSQ", "KL", "VQ", "Binary", "Quantized", "Quantizer"]

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modalities.common.quantize import FSQ, VQ, Binary, Quantizer, build_quantizer
+from modalities.common.quantize import FSQ, VQ, Binary, Quantizer
 from modalities.common.usage import Usage
 
 levels = st.lists(st.integers(1, 9), min_size=1, max_size=5).filter(lambda row: max(row) > 1)
@@ -150,7 +150,6 @@ def test_l2_codes_lie_on_the_unit_sphere() -> None:
         (lambda: FSQ([(4, 4), (8, 4)]), "one product"),
         (lambda: VQ(1, 3), "at least"),
         (lambda: Binary(0), "at least 1"),
-        (lambda: build_quantizer("fsk"), "'fsq', 'vq', 'binary', 'kl'"),
         (lambda: FSQ([(4,), (2, 2)])(torch.zeros(1, 3, 2)), "3 positions"),
         (lambda: VQ(4, 2, books=2)(torch.zeros(1, 3, 2)), "3 positions"),
     ],
