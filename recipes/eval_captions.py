@@ -21,7 +21,7 @@ from unitok.eval.describe import Asker, plain
 from unitok.eval.nearest import nearest
 from unitok.eval.provenance import provenance
 from unitok.generate import Sampler
-from unitok.run import reopen
+from unitok.run import Run, reopen
 
 
 def parser() -> argparse.ArgumentParser:
@@ -36,16 +36,27 @@ def parser() -> argparse.ArgumentParser:
     return out
 
 
+def asked(run: Run, name: str, chat: int) -> tuple[str, str, str]:
+    """The field of the item, the field of the caption and the question of a source's chat template."""
+    sources = run.config.data.sources
+    if name not in sources:
+        raise ValueError(f"no source is called {name!r}: there are {', '.join(sources)}")
+    source = sources[name]
+    turns: Any = source.chat[chat] if chat < len(source.chat) else {}
+    answer = turns.get("assistant", "").strip("{}") if isinstance(turns, dict) else ""
+    if source.fields.get(answer) != run.vocabulary.text:
+        raise ValueError(
+            f"chat template {chat} of {name!r} asks for no text: its answer must be one field of text"
+        )
+    return next(f for f in source.fields if f"{{{f}}}" in turns["user"]), answer, turns["user"]
+
+
 def main(arguments: list[str] | None = None) -> dict[str, Any]:
     """Describe, measure, write."""
     options = parser().parse_args(arguments)
     run, decoder = reopen(options.run)
+    field, answer, question = asked(run, options.source, options.chat)
     source = run.config.data.sources[options.source]
-    turns: Any = source.chat[options.chat]
-    field, answer = (
-        next(f for f in source.fields if f"{{{f}}}" in turns["user"]),
-        turns["assistant"].strip("{}"),
-    )
     records = [r for r in read(Path(run.config.root) / source.path) if isinstance(r, Record)]
     train, held = ([r for r in records if r.fields.get("split") == side] for side in ("train", "heldout"))
     asker = Asker(Sampler(decoder.eval(), run.vocabulary, run.modalities), source.fields)
@@ -53,7 +64,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     looks = [[show(asker.item(r, field)) for r in side] for side in (train, held)]
     sampling = {"temperature": options.temperature, "budget": options.budget}
     ways = {
-        "model": asker.answers(turns["user"], held, **sampling),
+        "model": asker.answers(question, held, **sampling),
         "nearest picture": [train[at].fields[answer][0] for at in nearest(*looks)],
         "random caption": [random.Random(r.key).choice(train).fields[answer][0] for r in held],
     }
