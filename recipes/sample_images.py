@@ -31,7 +31,9 @@ def parser() -> argparse.ArgumentParser:
     source.add_argument("--generator", type=Path, help="weights of a generator")
     source.add_argument("--run", type=Path, help="folder of a finished run")
     out.add_argument("--kind", help="which generator a released file is of: maskgit, rar, …")
-    out.add_argument("--tokenizer", default="image.titok", help="registry name of the generator's tokenizer")
+    out.add_argument(
+        "--tokenizer", help="registry name of the generator's tokenizer, if its file does not say"
+    )
     out.add_argument("--weights", help="the tokenizer's weights")
     out.add_argument("--classes", nargs="+", default=[], help="names or numbers of classes")
     out.add_argument("--prompts", nargs="+", default=[], help="what the run is asked to draw")
@@ -47,10 +49,16 @@ def parser() -> argparse.ArgumentParser:
 
 def of_run(options: argparse.Namespace) -> list[Image.Image]:
     """Pictures of prompts."""
+    if "{}" not in options.ask:
+        raise ValueError(
+            f"--ask {options.ask!r} has no {{}}, so every prompt would ask the same: say where it goes"
+        )
     run, decoder = reopen(options.run)
     sampler = Sampler(decoder.eval(), run.vocabulary, run.modalities)
     asked = [
-        chat(options.ask.format(p), run.modalities) for p in options.prompts for _ in range(options.each)
+        chat(options.ask.replace("{}", p), run.modalities)
+        for p in options.prompts
+        for _ in range(options.each)
     ]
     guidance = {options.block: options.guidance} if options.guidance is not None else {}
     answers = sampler.generate(

@@ -17,11 +17,13 @@ import argparse
 import hashlib
 import json
 import tarfile
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any
 
+from modalities.image.sources import opened
 from unitok.command import command
 from unitok.data.sources import BadRecord, Blob, read
 
@@ -42,7 +44,11 @@ def captions(path: Path, heldout: int, out: Path) -> list[dict[str, Any]]:
         blobs = [value for value in record.fields.values() if isinstance(value, Blob)]
         if not texts or not blobs:
             raise ValueError(f"{record.where} has no picture or no captions: both stand under one key")
-        name = f"pictures/{path.name.split('.')[0]}-{record.key}{blobs[0].suffix}"
+        name = f"pictures/{path.name.split('.')[0]}-{record.key.replace('/', '-')}{blobs[0].suffix}"
+        if (out / name).exists() and (out / name).read_bytes() != blobs[0].data:
+            raise ValueError(
+                f"{record.where}: {name} is there already with another picture: rename one of the tars"
+            )
         (out / name).write_bytes(blobs[0].data)
         lines = [texts] if isinstance(texts, str) else [" ".join(str(text).split()) for text in texts]
         found[record.key] = {"key": record.key, "image": {"file": name}, "caption": lines}
@@ -59,16 +65,17 @@ def classes(path: Path, each: int, out: Path) -> list[dict[str, Any]]:
         parts = Path(name)
         split = "heldout" if "test" in parts.parts[:-2] else "train"
         kind = parts.parent.name
-        if parts.suffix.lower() not in SUFFIXES or count[split, kind] >= (
-            each if split == "train" else max(1, each // 10)
+        if (
+            parts.suffix.lower() not in SUFFIXES
+            or not kind
+            or count[split, kind] >= (each if split == "train" else max(1, each // 10))
         ):
             continue
         count[split, kind] += 1
-        target = f"pictures/{split}-{kind}-{parts.name}"
+        stem = "-".join((path.name.split(".")[0], *parts.with_suffix("").parts))
+        target = f"pictures/{stem}{parts.suffix}"
         (out / target).write_bytes(data)
-        rows.append(
-            {"key": f"{split}/{kind}/{parts.stem}", "image": {"file": target}, "name": kind, "split": split}
-        )
+        rows.append({"key": stem, "image": {"file": target}, "name": kind, "split": split})
     if not rows:
         raise ValueError(f"{path} holds no pictures in folders: a class is the name of a folder")
     return rows
@@ -76,21 +83,14 @@ def classes(path: Path, each: int, out: Path) -> list[dict[str, Any]]:
 
 def _members(path: Path) -> Iterator[tuple[str, bytes]]:
     """Name and content of every file of a tar, compressed or not."""
-    with path.open("rb") as file:
-        stream: Any = file
-        if path.suffix == ".zst":
-            try:
-                import zstandard
-            except ImportError as error:
-                raise ImportError("reading .zst needs zstandard: pip install zstandard") from error
-            stream = zstandard.ZstdDecompressor(max_window_size=2**31).stream_reader(file)
-        with tarfile.open(
-            fileobj=cast("BinaryIO", stream), mode="r|" if path.suffix == ".zst" else "r|*"
-        ) as archive:
+    try:
+        with opened(path) as stream, tarfile.open(fileobj=stream, mode="r|*") as archive:
             for member in archive:
                 content = archive.extractfile(member) if member.isreg() else None
                 if content is not None:
                     yield member.name, content.read()
+    except (tarfile.TarError, EOFError, zlib.error) as error:
+        raise ValueError(f"{path} is no tar file or a damaged one ({error}): copy it again") from error
 
 
 def build(out: Path, sets: list[str], kinds: list[str]) -> dict[str, int]:

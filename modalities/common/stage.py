@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from .checkpoint import open_checkpoint
+from .quantize import Quantizer
 from .weights import WeightsMismatch
 
 
@@ -38,6 +39,9 @@ def stage(net: nn.Module, init: Path | None, freeze: Sequence[str] = ()) -> None
     for name, parameter in net.named_parameters():
         if any(_within(name, part) for part in freeze):
             parameter.requires_grad_(False)
+    for name, module in net.named_modules():
+        if isinstance(module, Quantizer) and any(_within(name, part) for part in freeze):
+            module.frozen = True
 
 
 def _within(name: str, part: str) -> bool:

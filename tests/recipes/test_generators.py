@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw
 
 from modalities.common.weights import WeightsMismatch
 from modalities.image.generate import open_generator
+from modalities.image.generate.training import _records
 from recipes import sample_images, train_generator
 
 COLOURS = {"red": (220, 30, 30), "blue": (30, 30, 220)}
@@ -75,6 +76,18 @@ progress = false
     )
     with Image.open(sheet) as image:
         assert image.width > 2 * 128
+    with pytest.raises(ValueError, match=r"class 2 is outside 0 \.\. 1"):
+        sample_images.main(
+            ["--generator", str(tmp_path / f"{kind}.safetensors"), "--classes", "2", "--out", str(sheet)]
+        )
+    about = tmp_path / f"{kind}.json"
+    told = json.loads(about.read_text())
+    told["config"]["tokenizer"]["fingerprint"] = "abc"
+    about.write_text(json.dumps(told))
+    with pytest.raises(ValueError, match="writes codes of image.titok with fingerprint abc"):
+        sample_images.main(
+            ["--generator", str(tmp_path / f"{kind}.safetensors"), "--classes", "red", "--out", str(sheet)]
+        )
     with pytest.raises(ValueError, match="no class is called 'green': there are blue, red"):
         sample_images.main(
             ["--generator", str(tmp_path / f"{kind}.safetensors"), "--classes", "green", "--out", str(sheet)]
@@ -94,3 +107,32 @@ def test_files_that_do_not_say_what_they_are(tmp_path: Path):
 def test_nothing_to_draw():
     with pytest.raises(ValueError, match="nothing to draw"):
         sample_images.main(["--generator", "x"])
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("{", "is no JSON"),
+        ("[1]", "lacks an image"),
+        ('{"image": "a.png"}', "lacks an image or the field 'name'"),
+        ("", "has no records"),
+    ],
+)
+def test_records_that_cannot_be_used_name_their_line(tmp_path: Path, line: str, words: str):
+    (tmp_path / "x.jsonl").write_text(line + "\n")
+    with pytest.raises(ValueError, match=words):
+        list(_records(tmp_path / "x.jsonl", "name"))
+
+
+def test_an_unknown_word_of_the_loss(pictures: Path, tmp_path: Path):
+    config = tmp_path / "tiny.toml"
+    config.write_text(
+        f'generator = "maskgit"\nrun = "{tmp_path}/r"\noutput = "{tmp_path}/o.safetensors"\n[data]\npath = "{pictures}/discs.jsonl"\n'
+    )
+    small = ["model.width=32", "model.layers=2", "model.heads=4", "model.hidden=64"]
+    with pytest.raises(ValueError, match=r"\[loss\] of maskgit has no dorp"):
+        train_generator.main([str(config), *small, "loss.dorp=0.1"])
+    with pytest.raises(
+        ValueError, match="bits_ar writes several codes to a position, such as image.instella"
+    ):
+        train_generator.main([str(config), "generator=bits_ar"])

@@ -37,6 +37,8 @@ class Quantizer(nn.Module, ABC):
     """Channels of a latent, the D of z_q [B, K, D]."""
     size: int
     """How many codes there are; with parts their sum; 0 where latents stay continuous."""
+    frozen: bool = False
+    """Whether what training moves beside gradients (averages, revivals) stays as it is."""
     parts: tuple[int, ...] = ()
     """Codes per position when there are several: ids[..., j] < parts[j]."""
 

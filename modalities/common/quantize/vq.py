@@ -135,20 +135,24 @@ class VQ(Quantizer):
         cost = latents.square().sum(-1, keepdim=True) + books.square().sum(-1) - 2 * dots
         return cost + self.price[: len(books)] if self.learn == "ema" else cost
 
+    @property
+    def _moves(self) -> bool:
+        return self.training and not self.frozen
+
     def forward(self, z: Tensor) -> Quantized:
         """Quantise z [B, K, D]; ids [B, K]. In training mode this also moves an averaged codebook."""
         with torch.autocast(z.device.type, enabled=False):
             latents = self._normal(z.float())
-            if self.training and self.learn == "ema" and not bool(self.ready):
+            if self._moves and self.learn == "ema" and not bool(self.ready):
                 self.start(latents.detach())
             books = self._books(z.shape[1])
             ids = self._cost(latents.detach(), books.detach()).argmin(-1)
             codes = books[self._book_of(ids), ids]
             losses = self._losses(latents, codes, books)
-            if self.training and self.learn == "ema":
+            if self._moves and self.learn == "ema":
                 codes = codes.clone()  # before the codebook moves
                 self._update(latents.detach(), ids)
-            if self.training and self.cvq:
+            if self._moves and self.cvq:
                 codes_now = self.codebook.detach().float() + self.moved
                 flat = z.detach().float().reshape(-1, self.dim)
                 self.moved += restart(codes_now, self.share, flat, ids.reshape(-1), l2=self.l2)

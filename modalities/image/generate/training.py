@@ -9,8 +9,9 @@ ignore the class, which is what a generator that learnt nothing of it would pay.
 
 from __future__ import annotations
 
+import inspect
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,30 +64,51 @@ class LabelledCodes:
 
     def __init__(self, tokenizer: Modality, data: GeneratorData, root: Path) -> None:
         path = root / data.path
-        records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-        if not records or data.field not in records[0]:
-            raise ValueError(
-                f"{path} has no records with a field {data.field!r}: it names each picture's class"
-            )
-        self.classes: list[str] = sorted({str(record[data.field]) for record in records})
+        records = list(_records(path, data.field))
+        self.classes: list[str] = sorted({name for _, name, _ in records})
         number = {name: i for i, name in enumerate(self.classes)}
-        rows: dict[str, list[Tensor]] = {"train": [], "heldout": []}
+        rows: dict[bool, list[Tensor]] = {True: [], False: []}
         for at in track(range(0, len(records), BATCH), "encoding"):
             part = records[at : at + BATCH]
-            items = [tokenizer.load(path.parent / record["image"]["file"]) for record in part]
+            items = [tokenizer.load(file) for file, _, _ in part]
             views = [items, [tokenizer.variants(item, 2)[-1] for item in items]] if data.flip else [items]
             for codes in map(tokenizer.encode, views):
-                for record, each in zip(part, codes, strict=True):
-                    label = torch.tensor([number[str(record[data.field])]])
-                    rows[record.get("split", "train")].append(torch.cat([label, each.ids.reshape(-1)]))
-        if not rows["train"]:
+                for (_, name, trains), each in zip(part, codes, strict=True):
+                    rows[trains].append(torch.cat([torch.tensor([number[name]]), each.ids.reshape(-1)]))
+        if not rows[True]:
             raise ValueError(f"{path} has no records to train on: all are held out")
-        self.train = torch.stack(rows["train"])
-        self.heldout = torch.stack(rows["heldout"]) if rows["heldout"] else self.train[:0]
+        self.train = torch.stack(rows[True])
+        self.heldout = torch.stack(rows[False]) if rows[False] else self.train[:0]
 
     def batch(self, index: Tensor, generator: Generator) -> Tensor:
         """The rows `index`."""
         return self.train[index]
+
+
+def _records(path: Path, field: str) -> Iterator[tuple[Path, str, bool]]:
+    """File, class and whether it is to be trained on, of each record; any split but "train" is held out.
+
+    Raises:
+        ValueError: names the line and what it lacks.
+    """
+    found = False
+    for line, text in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        if not text.strip():
+            continue
+        try:
+            record = json.loads(text)
+        except ValueError as error:
+            raise ValueError(f"{path}:{line} is no JSON ({error}): mend the line") from error
+        image = record.get("image") if isinstance(record, dict) else None
+        file = image.get("file") if isinstance(image, dict) else image
+        if not isinstance(file, str) or record.get(field) in (None, ""):
+            raise ValueError(
+                f"{path}:{line} lacks an image or the field {field!r}: it names each picture's class"
+            )
+        found = True
+        yield path.parent / file, str(record[field]), record.get("split", "train") == "train"
+    if not found:
+        raise ValueError(f"{path} has no records: each needs an image and the field {field!r}")
 
 
 class GeneratorModule(nn.Module):
@@ -125,13 +147,12 @@ class GeneratorModule(nn.Module):
         save_weights(folder / self.file, self.model, self.config, {"loss": self.options})
 
 
-def train(run: GeneratorRun, root: Path, fresh: bool = False) -> nn.Module:
+def train(run: GeneratorRun, root: Path) -> nn.Module:
     """Train and write `run.output`; the generator, as the file has it.
 
     Args:
         run: the resolved TOML file.
         root: folder from which `run.data.path` starts.
-        fresh: ignored checkpoints of an earlier run are an error of the trainer's, not ours.
     """
     start()
     rank, world = torch.distributed.get_rank(), torch.distributed.get_world_size()
@@ -144,6 +165,10 @@ def train(run: GeneratorRun, root: Path, fresh: bool = False) -> nn.Module:
         known: dict[str, Any] = {"tokens": spec.length[0], "parts": spec.parts}
     else:
         shape, known = (spec.length[0],), {"tokens": spec.length[0], "codes": spec.size}
+    bitwise = "parts" in describe.model_fields
+    if bool(spec.parts) != bitwise:
+        need = "several codes to a position, such as image.instella" if bitwise else "one code to a position"
+        raise ValueError(f"{run.generator} writes {need}; {run.tokenizer} has parts {spec.parts or 'none'}")
     config = validate(describe, {**run.model, **known, "classes": len(data.classes)}, "[model]")
     written = {
         "generator": run.generator,
@@ -153,7 +178,10 @@ def train(run: GeneratorRun, root: Path, fresh: bool = False) -> nn.Module:
     }
     torch.manual_seed(run.train.seed)
     module = GeneratorModule(build(config), written, run.loss, shape, run.output.name)
-    held = [(rows, torch.tensor(0)) for rows in torch.split(data.heldout, run.train.rows)]
+    held = [(rows, torch.tensor(0)) for rows in torch.split(data.heldout, run.train.rows) if len(rows)]
+    unknown = sorted(set(run.loss) - set(inspect.signature(build.loss).parameters) - {"anneal"})  # type: ignore[attr-defined]
+    if unknown or ("anneal" in run.loss and run.generator != "rar"):
+        raise ValueError(f"[loss] of {run.generator} has no {', '.join(unknown) or 'anneal'}: see its loss()")
     Trainer(
         module,
         Items(data, run.train.rows, run.train.seed, rank, world),  # type: ignore[arg-type]

@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from modalities.common.ema import Average
+from modalities.common.quantize import VQ
 from modalities.common.stage import stage
 from modalities.common.weights import WeightsMismatch
 
@@ -60,3 +61,16 @@ def test_the_average_follows_and_stands_in():
     with pytest.raises(RuntimeError), average.instead(module):
         raise RuntimeError
     assert module.weight.item() == 1.0
+
+
+def test_a_frozen_quantizer_keeps_its_codebook():
+    for learn in ("ema", "gradient"):
+        torch.manual_seed(0)
+        module = nn.ModuleDict({"quantizer": VQ(8, 2, learn=learn, cvq=learn == "gradient")})
+        z = torch.randn(4, 3, 2)
+        if learn == "ema":
+            module["quantizer"].train()(z)
+        stage(module, None, ["quantizer"])
+        before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+        module.train()["quantizer"](5 * z)
+        assert all(tensor.equal(before[name]) for name, tensor in module.state_dict().items())
