@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import torch
@@ -94,13 +95,18 @@ class Turn:
         turned = self._turn(heads[:, :, :count].float()).to(heads.dtype)
         return turned if heads.shape[2] == count else torch.cat([turned, heads[:, :, count:]], dim=2)
 
-    def _turn(self, x: Tensor) -> Tensor:
+    @cached_property
+    def _table(self) -> tuple[Tensor, Tensor]:
+        """Cosines and sines of all channels [n, d], made once for all layers that turn alike."""
         if (self.spread or self.pairs) == "neighbours":
             angle = repeat(self.angles, "t d -> t (d two)", two=2)
         else:
             angle = repeat(self.angles, "t d -> t (two d)", two=2)
-        cos, sin = angle.cos().float().to(x.device), angle.sin().float().to(x.device)
-        turned: Tensor = x * cos + self._partner(x) * sin
+        return angle.cos().float(), angle.sin().float()
+
+    def _turn(self, x: Tensor) -> Tensor:
+        cos, sin = self._table
+        turned: Tensor = x * cos.to(x.device) + self._partner(x) * sin.to(x.device)
         return turned
 
     def _partner(self, x: Tensor) -> Tensor:

@@ -57,6 +57,7 @@ class Trainable(nn.Module):
         self.task, self.steps, self.file, self.made = task, steps, file, dict(made or {})
         self.usage = Usage.of(task.quantizer)
         self.baselines: dict[str, float] = {}
+        self.best = 0.0  # the largest share of codes that was in use so far
         self.figures: dict[str, Any] = {}
         self._used = 0.0  # CPU seconds of this rank before it was last started
         self._begun = time.process_time()
@@ -164,6 +165,7 @@ class Trainable(nn.Module):
             "averages": {name: buffer.cpu() for name, buffer in self._averages().items()},
             "ema": {} if self.average is None else {n: v.cpu() for n, v in self.average.values.items()},
             "baselines": self.baselines,
+            "best": self.best,
             "seconds": self.seconds,
         }
 
@@ -173,7 +175,7 @@ class Trainable(nn.Module):
             buffer.copy_(state["averages"][name])
         if self.average is not None:
             self.average.values = {n: v.clone() for n, v in state["ema"].items()}
-        self.baselines, self._used = state["baselines"], state["seconds"]
+        self.baselines, self.best, self._used = state["baselines"], state["best"], state["seconds"]
         self._begun = time.process_time()
 
     def _averages(self) -> dict[str, Tensor]:

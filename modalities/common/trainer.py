@@ -146,7 +146,6 @@ class Watch:
         self.module, self.settings = module, settings
         self.counted = 0  # the step of the last count
         self.usage: float | None = None
-        self.best = 0.0  # the best usage so far
         self.warned = False
 
     def __call__(self, trainer: Trainer, event: str) -> None:
@@ -183,14 +182,14 @@ class Watch:
         trainer.emit("codes", found)
         whole = (
             trainer.step - self.counted >= s.log_every
-        )  # at the end and after a resume it may be fewer steps
+        )  # after a resume and at the end it may be fewer steps
         self.counted = trainer.step
-        self.best = max(self.best, found["usage"])
-        if whole and found["usage"] < s.warn_below * self.best and not self.warned and dist.get_rank() == 0:
+        best = self.module.best = max(self.module.best, found["usage"])
+        if whole and found["usage"] < s.warn_below * best and not self.warned and dist.get_rank() == 0:
             self.warned = True
             print(
                 f"warning: at step {trainer.step} {found['usage']:.1%} of the codes are in use, down from "
-                f"{self.best:.1%}: the codebook may be collapsing; {ADVICE} (train.lr is {s.lr})",
+                f"{best:.1%}: the codebook may be collapsing; {ADVICE} (train.lr is {s.lr})",
                 flush=True,
             )
         if whole and trainer.step >= s.collapse_after and found["usage"] < s.collapse_below:

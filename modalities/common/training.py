@@ -6,12 +6,14 @@ A modality's class has a class method that builds the task from two tables of th
     def training_task(cls, model: dict, data: dict, root: Path[, loss: dict]) -> TokenizerTask
 
 `model` is the network's own configuration, `data` says where the items are (paths relative to `root`, the
-folder of the TOML file), `loss` what is asked of the network, if that can be chosen. `recipes/train_tokenizer.py` finds the class by its registry name, so a stranger's
-tokenizer trains through the same door as a built-in one.
+folder of the TOML file), `loss` what is asked of the network, if that can be chosen.
+`recipes/train_tokenizer.py` finds the class by its registry name, so a stranger's tokenizer trains through the
+same door as a built-in one.
 """
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -19,6 +21,31 @@ from typing import Any, NamedTuple
 from torch import Generator, Tensor, nn
 
 from .quantize import Quantizer
+
+
+def held_out(key: str) -> bool:
+    """The rule that holds out a tenth of the items: the sha256 of an item's key is divisible by ten."""
+    return int(hashlib.sha256(key.encode()).hexdigest(), 16) % 10 == 0
+
+
+def grouped(net: nn.Module, lr: float, linear: nn.Module | None, share: float) -> list[dict[str, Any]]:
+    """Optimizer groups of what trains in a network; none is empty.
+
+    Args:
+        net: matrices learn at `lr`, vectors too but without decay.
+        lr: peak learning rate.
+        linear: a part of `net` that starts from data and stays without decay.
+        share: its learning rate as a share of `lr`.
+    """
+    path = [] if linear is None else [p for p in linear.parameters() if p.requires_grad]
+    known = {id(parameter) for parameter in path}
+    rest = [p for p in net.parameters() if id(p) not in known and p.requires_grad]
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in rest if p.dim() > 1], "lr": lr},
+        {"params": [p for p in rest if p.dim() <= 1], "lr": lr, "weight_decay": 0.0},
+        {"params": path, "lr": lr * share, "weight_decay": 0.0},
+    ]
+    return [group for group in groups if group["params"]]
 
 
 class Step(NamedTuple):

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .io import SUFFIXES, read_image, to_tensor
+from .io import SUFFIXES, Resize, read_image, to_tensor
 
 WORKERS = 8
 
@@ -52,27 +52,60 @@ def entries(path: Path) -> Iterator[Entry]:
         ValueError: a packed tar, which cannot be read in any order, or no source at all.
     """
     if path.is_dir():
-        yield from (Entry(f.stem, f) for f in sorted(path.rglob("*")) if f.suffix.lower() in SUFFIXES)
+        for file in sorted(path.rglob("*")):
+            if file.suffix.lower() in SUFFIXES:
+                key, said = placed(file.relative_to(path))
+                yield Entry(key, file, heldout=said)
     elif path.suffix == ".jsonl" and path.is_file():
-        for line in path.read_text(encoding="utf-8").splitlines():
-            record = json.loads(line)
-            image = record.get("image")
-            name = image.get("file") if isinstance(image, dict) else image
-            if name:
-                said = record["split"] == "heldout" if "split" in record else None
-                yield Entry(Path(name).stem, path.parent / name, heldout=said)
+        yield from _recorded(path)
     elif path.suffix == ".tar" and path.is_file():
-        with tarfile.open(path) as tar:
-            for member in tar:
-                name = Path(member.name)
-                if member.isreg() and name.suffix.lower() in SUFFIXES:
-                    folders = name.parts[:-1]
-                    said = True if "test" in folders else False if "train" in folders else None
-                    yield Entry("-".join((*folders, name.stem)), path, member.offset_data, member.size, said)
+        try:
+            with tarfile.open(path) as tar:
+                for member in tar:
+                    name = Path(member.name)
+                    if member.isreg() and name.suffix.lower() in SUFFIXES:
+                        key, said = placed(name)
+                        yield Entry(key, path, member.offset_data, member.size, said)
+        except (tarfile.TarError, EOFError) as error:
+            raise ValueError(f"{path} is no tar file or a damaged one ({error}): copy it again") from error
     else:
         raise ValueError(
             f"{path} is no folder, uncompressed .tar or .jsonl file: pictures on disk need one of them"
         )
+
+
+def _recorded(path: Path) -> Iterator[Entry]:
+    """The pictures of a jsonl file's records; a record without an image is passed over."""
+    seen: set[str] = set()
+    for line, text in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        if not text.strip():
+            continue
+        try:
+            record = json.loads(text)
+        except ValueError as error:
+            raise ValueError(f"{path}:{line} is no JSON ({error}): mend the line") from error
+        if not isinstance(record, dict):
+            raise ValueError(
+                f"{path}:{line} is a {type(record).__name__}: a record is an object with an image"
+            )
+        image = record.get("image")
+        name = image.get("file") if isinstance(image, dict) else image
+        if name is None or name == "":
+            continue
+        if not isinstance(name, str):
+            raise ValueError(f"{path}:{line}: image is {name!r}: it names a file")
+        said = record["split"] != "train" if "split" in record else None
+        key = Path(name).stem
+        key = "-".join(Path(name).with_suffix("").parts) if key in seen else key
+        seen.add(key)
+        yield Entry(key, path.parent / name, heldout=said)
+
+
+def placed(member: Path) -> tuple[str, bool | None]:
+    """The key of a file within a tar or a folder, which holds its folders; what a folder called train or test says of the split."""
+    folders = member.parts[:-1]
+    said = True if "test" in folders else False if "train" in folders else None
+    return "-".join((*folders, member.stem)), said
 
 
 class Library:
@@ -81,10 +114,11 @@ class Library:
     Args:
         found: where they are.
         size: side in pixels.
+        how: see `io.fit`.
     """
 
-    def __init__(self, found: Sequence[Entry], size: int) -> None:
-        self.entries, self.size, self.damaged = list(found), size, 0
+    def __init__(self, found: Sequence[Entry], size: int, how: Resize = "cover") -> None:
+        self.entries, self.size, self.how, self.damaged = list(found), size, how, 0
         self._pool = ThreadPoolExecutor(WORKERS)
 
     def __len__(self) -> int:
@@ -101,5 +135,5 @@ class Library:
             except (ValueError, OSError):
                 self.damaged += 1
                 continue
-            return (to_tensor(image, self.size) * 255).round().to(torch.uint8)
+            return (to_tensor(image, self.size, self.how) * 255).round().to(torch.uint8)
         raise ValueError(f"none of the {len(self.entries)} pictures can be read: check the files")

@@ -55,8 +55,12 @@ class LinearPath(nn.Module):
 
     def encode(self, pictures: Tensor) -> Tensor:
         """The linear part of the latents [B, K, D]."""
-        components = (self.reduce(pictures) - self.mean) @ self.basis.t() * self.scale
-        latents = components.new_zeros(len(pictures), self.tokens * self.dim)
+        return self.latents(self.reduce(pictures))
+
+    def latents(self, rows: Tensor) -> Tensor:
+        """The same from reduced pictures [B, 3 * reduced ** 2]."""
+        components = (rows - self.mean) @ self.basis.t() * self.scale
+        latents = components.new_zeros(len(rows), self.tokens * self.dim)
         latents = latents.index_copy(1, self.slot, components)
         return rearrange(latents, "b (k d) -> b k d", k=self.tokens)
 
@@ -68,19 +72,23 @@ class LinearPath(nn.Module):
         return F.interpolate(small, size=self.size, mode="bicubic", align_corners=False)
 
     @torch.no_grad()
-    def start(self, pictures: Tensor, bits: float, whiten: float = 0.0) -> None:
-        """Set mean and basis from pictures [n, 3, S, S].
+    def start(self, rows: Tensor, bits: float, whiten: float = 0.0) -> None:
+        """Set mean and basis from reduced pictures.
 
         Args:
+            rows: float32 [n, 3 * reduced ** 2], as `reduce` gives them.
             bits: what one token can carry; decides which components share a token.
             whiten: 0 leaves the components in pixel units (for VQ, whose distance is then that of
                 pictures); w > 0 scales every component to standard deviation w (for FSQ and Binary).
         """
         count = self.basis.shape[0]
-        small = torch.cat([self.reduce(part) for part in torch.split(pictures, 1024)]).double()
-        self.mean.copy_(small.mean(0))
-        small -= small.mean(0)
-        variance, vectors = torch.linalg.eigh(small.t() @ small / len(small))  # ascending
+        mean = rows.mean(0, dtype=torch.float64)
+        self.mean.copy_(mean)
+        square = torch.zeros(len(mean), len(mean), dtype=torch.float64)
+        for part in torch.split(rows, 4096):  # in pieces: all rows in double precision take gigabytes
+            centred = part.double() - mean
+            square.addmm_(centred.t(), centred)
+        variance, vectors = torch.linalg.eigh(square / len(rows))  # ascending
         vectors = vectors[:, -count:].flip(1).t()
         sign = torch.sign(vectors.gather(1, vectors.abs().argmax(1, keepdim=True)))  # fix the sign
         self.basis.copy_(vectors * sign)

@@ -3,7 +3,7 @@
     [loss]
     l2 = 1.0
     perceptual = { weight = 1.0, parts = { lpips = 1.0, "convnext-s" = 0.1 }, folder = "backbones" }
-    gan = { weight = 0.1, discriminator = "titok", start = 20000 }
+    gan = { weight = 0.1, discriminator = "titok", start = 20000 }     # every loss may start, ramp up and stop
     proxy = { weight = 1.0, vqgan = "maskgit-vqgan.bin" }
     semantic = { weight = 0.5, encoder = "dinov2-base" }
 
@@ -38,11 +38,12 @@ class Term(Strict):
 
     weight: float = Field(1.0, ge=0)
     start: int = Field(0, ge=0, description="first step")
+    stop: int | None = Field(None, ge=0, description="first step without it again")
     ramp: int = Field(0, ge=0, description="steps over which the weight rises from zero")
 
     def at(self, step: int) -> float:
         """The weight at a step."""
-        if step < self.start:
+        if step < self.start or (self.stop is not None and step >= self.stop):
             return 0.0
         return self.weight * min(1.0, (step - self.start + 1) / self.ramp) if self.ramp else self.weight
 
@@ -133,28 +134,41 @@ class Objective(nn.Module):
             )
 
     def forward(self, made: Reconstruction, wanted: Tensor, step: int) -> dict[str, Tensor]:
-        """All losses of pictures [B, 3, H, W] in [0, 1]; those of `made` are in [0, 1] here, too."""
+        """All losses of pictures [B, 3, H, W] in [0, 1] that count at a step; those of `made` are in [0, 1], too.
+
+        Raises:
+            ValueError: none counts, or one needs a feature that the network does not give.
+        """
         c, found = self.config, dict(made.quantized.losses)
+        own = len(found)
         for name, loss in PIXEL.items():
             term = getattr(c, name)
-            if term is not None:
+            if term is not None and term.at(step):
                 found[name] = term.at(step) * loss(made.pictures, wanted)
         if c.perceptual is not None and c.perceptual.at(step):
             found["perceptual"] = c.perceptual.at(step) * self._use("perceptual", wanted)(
                 made.pictures, wanted
             )
-        if c.proxy is not None:
+        if c.proxy is not None and c.proxy.at(step):
             codes = self._use("proxy", wanted)(wanted)
             found["proxy"] = c.proxy.at(step) * proxy_cross_entropy(
                 self._feature(made, "proxy_logits"), codes
             )
-        if c.semantic is not None:
+        if c.semantic is not None and c.semantic.at(step):
             target = self._use("semantic", wanted)(wanted)
             found["semantic"] = c.semantic.at(step) * semantic_loss(self._feature(made, "semantic"), target)
         if self.gan is not None and c.gan is not None and c.gan.at(step):
             found["gan"] = c.gan.at(step) * self.gan.generator(made.pictures, step)
             found["discriminator"] = self.gan.discriminate(made.pictures, wanted, step)
+        if len(found) == own:
+            raise ValueError(f"[loss] asks nothing of the network at step {step}: let a loss start earlier")
         return found
+
+    @property
+    def vqgan(self) -> Proxy | None:
+        """Where proxy codes come from, if they are asked for."""
+        found = self._frozen.get("proxy", (None,))[0]
+        return found if isinstance(found, Proxy) else None
 
     def _use(self, name: str, like: Tensor) -> nn.Module:
         """A frozen network, on the device of the pictures."""

@@ -1,17 +1,15 @@
 """Pictures for training a tokenizer: folders, tars and jsonl files, split so that nothing leaks.
 
-A picture's key is its file's stem. Held out is every key whose sha256 is divisible by ten, or what a jsonl
+A picture's key is its file's stem, with its folders before it. Held out is every key whose sha256 is divisible by ten, or what a jsonl
 record calls `"split": "heldout"`. Emoji keys are code points ("1f44d-1f3fb"): pictures that differ from a
 held-out one in skin tone alone are left out of training.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import random
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,8 +18,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .io import SUFFIXES, read_image, to_tensor
-from .library import Entry, Library, entries
+from ..common.training import held_out
+from .io import SUFFIXES, Resize, read_image, to_tensor
+from .library import Library, entries, placed
 
 NOT_MEANING = {"1f3fb", "1f3fc", "1f3fd", "1f3fe", "1f3ff", "fe0f", "200d"}  # skin tones, selector, joiner
 TARS = (".tar", ".tar.gz", ".tgz", ".tar.zst")
@@ -42,20 +41,10 @@ def pictures(path: Path) -> Iterator[Picture]:
         ValueError: neither of them, or a damaged archive.
         ImportError: a .tar.zst without the package zstandard.
     """
-    if path.is_dir():
-        for file in sorted(path.rglob("*")):
-            if file.suffix.lower() in SUFFIXES:
-                yield Picture(file.stem, file.read_bytes())
-    elif path.name.endswith(TARS) and path.is_file():
+    if path.name.endswith(TARS) and path.is_file():
         yield from _members(path)
-    elif path.suffix == ".jsonl" and path.is_file():
-        for line in path.read_text(encoding="utf-8").splitlines():
-            record = json.loads(line)
-            image = record.get("image")
-            file_name = image.get("file") if isinstance(image, dict) else image
-            if file_name:
-                said = record["split"] == "heldout" if "split" in record else None
-                yield Picture(Path(file_name).stem, (path.parent / file_name).read_bytes(), said)
+    elif path.is_dir() or (path.suffix == ".jsonl" and path.is_file()):
+        yield from (Picture(entry.key, entry.read(), entry.heldout) for entry in entries(path))
     else:
         raise ValueError(f"{path} is no folder, .tar (.gz, .zst) or .jsonl file with pictures")
 
@@ -68,13 +57,8 @@ def _members(path: Path) -> Iterator[Picture]:
                 name = Path(member.name)
                 body = tar.extractfile(member) if name.suffix.lower() in SUFFIXES else None
                 if body is not None:
-                    nested = len(name.parts) > 1
-                    said = (
-                        True if "test" in name.parts[:-1] else False if "train" in name.parts[:-1] else None
-                    )
-                    yield Picture(
-                        "-".join((*name.parts[:-1], name.stem)) if nested else name.stem, body.read(), said
-                    )
+                    key, said = placed(name)
+                    yield Picture(key, body.read(), said)
     except (tarfile.TarError, EOFError, OSError) as error:
         raise ValueError(f"{path} is a damaged archive ({error}): copy it again") from error
 
@@ -100,11 +84,6 @@ def opened(path: Path) -> Iterator[Any]:
             raise OSError(f"zstd: {error}") from error
 
 
-def is_heldout(key: str) -> bool:
-    """The rule that holds out a tenth of the keys."""
-    return int(hashlib.sha256(key.encode()).hexdigest(), 16) % 10 == 0
-
-
 def meaning(key: str) -> str:
     """A code-point key without skin tones, variation selectors and joiners."""
     return "-".join(part for part in key.split("-") if part not in NOT_MEANING)
@@ -120,7 +99,14 @@ class Split(NamedTuple):
     counts: list[int]
 
 
-def split(paths: Sequence[Path], size: int, crops: int = 0, limit: int = 0) -> Split:
+def split(
+    paths: Sequence[Path],
+    size: int,
+    crops: int = 0,
+    limit: int = 0,
+    heldout: Sequence[Path] = (),
+    how: Resize = "cover",
+) -> Split:
     """Training and held-out pictures of several sources, at most 500 held out of each.
 
     A key that occurs twice counts once, and is held out if either says so. Held out are only keys without
@@ -131,76 +117,85 @@ def split(paths: Sequence[Path], size: int, crops: int = 0, limit: int = 0) -> S
         size: side in pixels.
         crops: further random square crops of every training picture of more than twice `size`.
         limit: pictures taken of each source at most; 0 takes all.
+        heldout: further sources, nothing of which is trained on.
+        how: see `io.fit`.
 
     Raises:
         ValueError: a source that cannot be read, or no picture on one side.
     """
-    found: dict[str, tuple[bool, list[Tensor], int]] = {}
-    for source, path in enumerate(paths):
-        count = {True: 0, False: 0}
-        for picture in pictures(path):
-            out = is_heldout(picture.key) if picture.heldout is None else picture.heldout
-            if count[out] >= (HELDOUT if out else limit or 10**9):
-                continue
-            count[out] += 1
-            try:
-                image = read_image(picture.data)
-            except ValueError as error:
-                raise ValueError(f"{path}: {picture.key}: {error}") from error
-            views = [image] if out else [image, *_crops(image, picture.key, size, crops)]
-            out = out or (picture.key in found and found[picture.key][0])
-            found[picture.key] = (
-                out,
-                [(to_tensor(each, size) * 255).round().to(torch.uint8) for each in views],
-                source,
-            )
-    plain = {key for key, (out, _, _) in found.items() if out and not _toned(key)}
-    banned = {meaning(key) for key in plain}
-    heldout = {key: views[0] for key, (_, views, _) in found.items() if key in plain}
-    kept = [
-        (view, source, key)
-        for key, (_, views, source) in found.items()
-        if meaning(key) not in banned
-        for view in views
-    ]
-    kept.sort(key=lambda row: row[1])  # by source; the order within one stays
-    if not kept or not heldout:
-        raise ValueError(
-            f"{len(kept)} pictures to train on and {len(heldout)} held out: need both; add pictures"
-        )
-    counts = [sum(source == number for _, source, _ in kept) for number in range(len(paths))]
-    stacked = torch.stack([view for view, _, _ in kept])
-    return Split(
-        stacked, torch.stack(list(heldout.values())), [key for _, _, key in kept], list(heldout), counts
-    )
+
+    def views(path: Path, picture: Picture, out: bool) -> list[Tensor]:
+        try:
+            image = read_image(picture.data)
+        except ValueError as error:
+            raise ValueError(f"{path}: {picture.key}: {error}") from error
+        images = [image] if out else [image, *_crops(image, picture.key, size, crops)]
+        return [(to_tensor(each, size, how) * 255).round().to(torch.uint8) for each in images]
+
+    kept, held = _sides(paths, heldout, limit, pictures, views)
+    rows = [(view, key, source) for key, (_, found, source) in kept.items() for view in found]
+    stacked = torch.stack([view for view, _, _ in rows])
+    keys, counts = _listed([(key, source) for _, key, source in rows], len(paths))
+    return Split(stacked, torch.stack([found[0] for _, found, _ in held.values()]), keys, list(held), counts)
 
 
-def shelve(paths: Sequence[Path], size: int, crops: int = 0, limit: int = 0) -> Split:
+def shelve(
+    paths: Sequence[Path],
+    size: int,
+    crops: int = 0,
+    limit: int = 0,
+    heldout: Sequence[Path] = (),
+    how: Resize = "cover",
+) -> Split:
     """The same with the training pictures left on disk, see `library`; `crops` are made in each batch anyway.
 
     Raises:
         ValueError: as `split`, or a source that cannot be read in any order.
     """
-    found: dict[str, tuple[Entry, bool, int]] = {}
-    for source, path in enumerate(paths):
+    kept, held = _sides(paths, heldout, limit, entries, lambda _path, entry, _out: entry)
+    judged = Library([entry for _, entry, _ in held.values()], size, how)
+    keys, counts = _listed([(key, source) for key, (_, _, source) in kept.items()], len(paths))
+    shelf = Library([entry for _, entry, _ in kept.values()], size, how)
+    return Split(shelf, judged[torch.arange(len(held))], keys, list(held), counts)
+
+
+Side = dict[str, tuple[bool, Any, int]]
+"""By key: whether it is held out, what was made of it, the number of its source."""
+
+
+def _sides(
+    paths: Sequence[Path],
+    heldout: Sequence[Path],
+    limit: int,
+    read: Callable[[Path], Iterable[Any]],
+    make: Callable[[Path, Any, bool], Any],
+) -> tuple[Side, Side]:
+    """What is trained on, in the order of its sources, and what is held out, by the rules of `split`."""
+    found: Side = {}
+    for source, path in enumerate([*paths, *heldout]):
         count = {True: 0, False: 0}
-        for entry in entries(path):
-            out = is_heldout(entry.key) if entry.heldout is None else entry.heldout
-            if count[out] < (HELDOUT if out else limit or 10**9):
-                count[out] += 1
-                found[entry.key] = (entry, out or (entry.key in found and found[entry.key][1]), source)
-    plain = {key for key, (_, out, _) in found.items() if out and not _toned(key)}
-    banned = {meaning(key) for key in plain}
-    kept = sorted((source, key) for key, (_, _, source) in found.items() if meaning(key) not in banned)
-    if not kept or not plain:
+        for each in read(path):
+            out = source >= len(paths) or (held_out(each.key) if each.heldout is None else each.heldout)
+            if count[out] >= (HELDOUT if out else limit or 10**9):
+                continue
+            count[out] += 1
+            made = make(path, each, out)
+            found[each.key] = (out or (each.key in found and found[each.key][0]), made, source)
+    held = {key: row for key, row in found.items() if row[0] and not _toned(key)}
+    banned = {meaning(key) for key in held}
+    left = [item for item in found.items() if meaning(item[0]) not in banned]
+    kept = dict(sorted(left, key=lambda item: item[1][2]))  # the order within a source stays
+    if not kept or not held:
         raise ValueError(
-            f"{len(kept)} pictures to train on and {len(plain)} held out: need both; add pictures"
+            f"{len(kept)} pictures to train on and {len(held)} held out: need both; add pictures"
         )
-    held = [key for key in found if key in plain]
-    heldout = Library([found[key][0] for key in held], size)[torch.arange(len(held))]
-    counts = [sum(source == number for source, _ in kept) for number in range(len(paths))]
-    keys = [key for _, key in kept]
-    return Split(Library([found[key][0] for key in keys], size), heldout, keys, held, counts)
+    return kept, held
+
+
+def _listed(rows: Sequence[tuple[str, int]], sources: int) -> tuple[list[str], list[int]]:
+    """The keys of (key, source) rows, and how many rows each source has."""
+    found = [source for _, source in rows]
+    return [key for key, _ in rows], [found.count(number) for number in range(sources)]
 
 
 HELDOUT = 500

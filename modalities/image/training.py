@@ -15,7 +15,8 @@ from unitok.strict import Strict, merge, validate
 
 from ..common.losses.semantic import StoredFeatures
 from ..common.quantize import FSQ, VQ, Quantizer
-from ..common.training import Step, TokenizerTask
+from ..common.training import Step, TokenizerTask, grouped
+from ..common.weights import load_weights
 from .base import ImageTokenizer, Reconstruction
 from .fidelity import psnr as each_psnr
 from .fidelity import ssim
@@ -36,6 +37,7 @@ class PictureData(Strict):
     share: tuple[float, ...] = Field(
         (), description="how often each of them is drawn from; as it has pictures"
     )
+    heldout: tuple[str, ...] = Field((), description="further sources that are never trained on, only judged")
     memory: bool = Field(
         True, description="keep all pictures in memory; false reads them from disk as they come"
     )
@@ -81,7 +83,12 @@ class PictureTask(TokenizerTask):
         self.losses = validate(LossConfig, loss or {}, "[loss]")
         paths = [root / path for path in self.settings.train]
         found = (split if self.settings.memory else shelve)(
-            paths, config.size, self.settings.crops, self.settings.limit
+            paths,
+            config.size,
+            self.settings.crops,
+            self.settings.limit,
+            [root / path for path in self.settings.heldout],
+            config.resize,
         )
         self.train: Any = found.train
         self.heldout = found.heldout
@@ -90,6 +97,7 @@ class PictureTask(TokenizerTask):
         self.config = config.model_dump(mode="json")
         self.data = {
             "files": [Path(path).name for path in self.settings.train],
+            "held out files": [Path(path).name for path in self.settings.heldout],
             "licence": self.settings.licence,
             "train": len(self.train),
             "heldout": len(self.heldout),
@@ -98,6 +106,9 @@ class PictureTask(TokenizerTask):
         }
         self.model: Any = system.Net(config)
         self.objective: Objective = Objective(self.losses, root)
+        painter, vqgan = getattr(self.model, "proxy", None), self.objective.vqgan
+        if painter is not None and vqgan is not None:  # whose codes are predicted also paints them
+            load_weights(painter, vqgan.decoder.state_dict(), self.losses.proxy.vqgan)  # type: ignore[union-attr]
         self.keys, self.heldout_keys = found.keys, found.heldout_keys
         self.text = None if self.settings.text is None else StoredFeatures(root / self.settings.text)
 
@@ -118,11 +129,15 @@ class PictureTask(TokenizerTask):
                 )
                 self.quantizer.start(z, rounds=self.settings.kmeans)
             return
-        pictures = self.train[torch.arange(min(len(self.train), MOST))].float() / 255
-        pictures = torch.cat([pictures, pictures.flip(-1)]) if self.settings.flip else pictures
+        rows = []
+        for numbers in torch.split(torch.arange(min(len(self.train), MOST)), 1024):
+            pictures = self.train[numbers].float() / 255
+            views = [pictures, pictures.flip(-1)] if self.settings.flip else [pictures]
+            rows += [linear.reduce(view) for view in views]
+        small = torch.cat(rows)
         whiten = 0.0 if isinstance(self.quantizer, VQ) else 0.6 if isinstance(self.quantizer, FSQ) else 1.0
-        linear.start(pictures, bits=self.quantizer.bits, whiten=whiten)
-        latents = torch.cat([linear.encode(part) for part in torch.split(pictures, 1024)])
+        linear.start(small, bits=self.quantizer.bits, whiten=whiten)
+        latents = torch.cat([linear.latents(part) for part in torch.split(small, 1024)])
         if isinstance(self.quantizer, VQ):
             self.quantizer.start(latents, rounds=self.settings.kmeans)
         self.quantizer.eval()
@@ -159,17 +174,9 @@ class PictureTask(TokenizerTask):
 
     def parameter_groups(self, lr: float) -> list[dict[str, Any]]:
         """The network at `lr`, its linear path and the discriminator at their shares of it and without decay."""
-        path = getattr(self.model, "linear", None)
-        linear = [] if path is None else list(path.parameters())
-        known = {id(parameter) for parameter in linear}
-        rest = [p for p in self.model.parameters() if id(p) not in known and p.requires_grad]
-        groups: list[dict[str, Any]] = [
-            {"params": [p for p in rest if p.dim() > 1], "lr": lr},
-            {"params": [p for p in rest if p.dim() <= 1], "lr": lr, "weight_decay": 0.0},
-            {"params": linear, "lr": lr * self.settings.linear_rate, "weight_decay": 0.0},
-            *map(dict, self.objective.parameter_groups(lr)),
-        ]
-        return [group for group in groups if group["params"]]
+        linear = getattr(self.model, "linear", None)
+        own = grouped(self.model, lr, linear, self.settings.linear_rate)
+        return [*own, *map(dict, self.objective.parameter_groups(lr))]
 
     def codes(self, items: Tensor) -> Tensor:
         """Codes of uint8 pictures [n, 3, S, S]."""

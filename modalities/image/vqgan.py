@@ -17,27 +17,15 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-CHANNELS = (128, 128, 256, 256, 512)
-"""Channels at each level, from full size down."""
+from . import conv
+from .conv import CHANNELS
 
 
-class Residual(nn.Module):
+class Residual(conv.Residual):
     """Norm, SiLU, convolution, twice; see the module's text on the shortcut."""
 
     def __init__(self, channels: int, out: int) -> None:
-        super().__init__()
-        self.norm_1 = nn.GroupNorm(32, channels, eps=1e-6)
-        self.conv_1 = nn.Conv2d(channels, out, 3, padding=1, bias=False)
-        self.norm_2 = nn.GroupNorm(32, out, eps=1e-6)
-        self.conv_2 = nn.Conv2d(out, out, 3, padding=1, bias=False)
-        self.shortcut = nn.Conv2d(out, out, 1, bias=False) if channels != out else None
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x [B, C, h, w] -> [B, C', h, w]."""
-        h = self.conv_1(F.silu(self.norm_1(x)))
-        h = self.conv_2(F.silu(self.norm_2(h)))
-        out: Tensor = h + (x if self.shortcut is None else self.shortcut(h))
-        return out
+        super().__init__(channels, out, bias=False, own=True)
 
 
 class Double(nn.Conv2d):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -16,7 +15,7 @@ from torch import Generator, Tensor
 from unitok.strict import Strict, validate
 
 from ..common.quantize import Quantizer
-from ..common.training import TokenizerTask
+from ..common.training import TokenizerTask, grouped, held_out
 from . import io
 from .chamfer import cd1
 from .network import TokenizerConfig, TokenizerNet
@@ -120,15 +119,7 @@ class CloudTask(TokenizerTask):
 
     def parameter_groups(self, lr: float) -> list[dict[str, Any]]:
         """The transformers at `lr`, the linear path at its share of it and without decay."""
-        linear = list(self.model.linear.parameters())
-        known = {id(parameter) for parameter in linear}
-        matrices = [p for p in self.model.parameters() if id(p) not in known and p.dim() > 1]
-        vectors = [p for p in self.model.parameters() if id(p) not in known and p.dim() == 1]
-        return [
-            {"params": matrices, "lr": lr},
-            {"params": vectors, "lr": lr, "weight_decay": 0.0},
-            {"params": linear, "lr": lr * self.settings.linear_rate, "weight_decay": 0.0},
-        ]
+        return grouped(self.model, lr, self.model.linear, self.settings.linear_rate)
 
     def codes(self, items: Tensor) -> Tensor:
         """Codes [n, K] of clouds [n, N, 3], from their first points."""
@@ -188,11 +179,6 @@ class CloudTask(TokenizerTask):
             return torch.cat(
                 [self.model.decode(self.quantizer.lookup(part)) for part in torch.split(ids, CHUNK)]
             )
-
-
-def held_out(key: str) -> bool:
-    """The rule of the split: the key's sha256 is divisible by ten."""
-    return int(hashlib.sha256(key.encode()).hexdigest(), 16) % 10 == 0
 
 
 def split(path: Path, settings: CloudData) -> tuple[Tensor, Tensor]:

@@ -44,7 +44,7 @@ def low_rank(count: int, rank: int) -> torch.Tensor:
 def test_pictures_of_low_rank_survive_whole(whiten: float) -> None:
     pictures = low_rank(200, rank=6)
     path = LinearPath(16, 16, tokens=3, dim=4, components=6)
-    path.start(pictures, bits=6, whiten=whiten)
+    path.start(path.reduce(pictures), bits=6, whiten=whiten)
     latents = path.encode(pictures)
     assert latents.shape == (200, 3, 4)
     assert psnr(path.decode(latents), pictures) > 50
@@ -59,7 +59,7 @@ def test_pictures_of_low_rank_survive_whole(whiten: float) -> None:
 def test_gain_repairs_what_a_quantizer_shrinks() -> None:
     pictures = low_rank(200, rank=6)
     path = LinearPath(16, 16, tokens=3, dim=4, components=6)
-    path.start(pictures, bits=6)
+    path.start(path.reduce(pictures), bits=6)
     latents = path.encode(pictures).detach()
     path.fit_gain(latents, 0.5 * latents)
     assert psnr(path.decode(0.5 * latents), pictures) > 50

@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from modalities.common.training import held_out
 from modalities.image import sources
 from modalities.image.io import write_image
 from modalities.image.library import Library, entries
@@ -44,8 +45,8 @@ def test_folder_tar_and_jsonl_give_the_same_pictures(tmp_path: Path) -> None:
 
 
 def test_split_holds_out_a_tenth_and_its_skin_tones(tmp_path: Path) -> None:
-    held = next(key for key in KEYS if sources.is_heldout(key))
-    kept = next(key for key in KEYS if not sources.is_heldout(key) and not sources.is_heldout(f"{key}-1f3fd"))
+    held = next(key for key in KEYS if held_out(key))
+    kept = next(key for key in KEYS if not held_out(key) and not held_out(f"{key}-1f3fd"))
     for key in (held, f"{held}-1f3fd", kept, f"{kept}-1f3fd"):
         (tmp_path / f"{key}.png").write_bytes(picture(key))
     train, heldout, *_ = sources.split([tmp_path], size=4)
@@ -68,8 +69,8 @@ def test_a_record_that_names_its_split_is_believed(tmp_path: Path) -> None:
 
 
 def test_large_pictures_give_crops_to_train_on(tmp_path: Path) -> None:
-    kept = next(key for key in KEYS if not sources.is_heldout(key))
-    held = next(key for key in KEYS if sources.is_heldout(key))
+    kept = next(key for key in KEYS if not held_out(key))
+    held = next(key for key in KEYS if held_out(key))
     for key, side in ((kept, 20), (held, 20), (f"{kept}-200d", 7)):
         (tmp_path / f"{key}.png").write_bytes(picture(key, side))
     train, heldout, *_ = sources.split([tmp_path], size=8, crops=3)
@@ -119,3 +120,35 @@ def test_a_damaged_picture_on_disk_gives_way_to_the_next(tmp_path: Path) -> None
     (tmp_path / "only" / "x.png").write_bytes(b"")
     with pytest.raises(ValueError, match="none of the 1 pictures"):
         Library(list(entries(tmp_path / "only")), 4)[torch.tensor([0])]
+
+
+def test_pictures_of_one_name_in_several_folders_are_all_there(tmp_path: Path) -> None:
+    for kind in ("cat", "dog"):
+        (tmp_path / kind).mkdir()
+        for n in range(30):
+            (tmp_path / kind / f"{n:04}.png").write_bytes(
+                picture(f"{n + 0x10000 * (kind == 'dog') + 0x20000:x}")
+            )
+    for way in (sources.split, sources.shelve):
+        found = way([tmp_path], size=4)
+        assert len(found.keys) + len(found.heldout_keys) == 60
+
+
+def test_the_crop_of_a_system_is_the_crop_it_trains_on(tmp_path: Path) -> None:
+    for n in range(30):
+        image = Image.new("RGB", (80, 20), "black")
+        image.paste("white", (0, 0, 10, 20))  # outside the middle square
+        image.save(tmp_path / f"{n}.png")
+    for way in (sources.split, sources.shelve):
+        cover, square = (way([tmp_path], 4, how=how).train[torch.tensor([0])] for how in ("cover", "square"))
+        assert int(cover.max()) == 0
+        assert int(square[..., 0].min()) > 60
+
+
+@pytest.mark.parametrize(
+    ("line", "words"), [("{", r":2 is no JSON"), ("[1]", ":2 is a list"), ('{"image": 3}', ":2: image is 3")]
+)
+def test_records_that_cannot_be_read_name_their_line(tmp_path: Path, line: str, words: str) -> None:
+    (tmp_path / "x.jsonl").write_text("\n" + line + "\n")
+    with pytest.raises(ValueError, match=words):
+        list(sources.pictures(tmp_path / "x.jsonl"))

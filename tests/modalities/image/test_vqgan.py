@@ -43,4 +43,5 @@ def test_a_sure_logit_decodes_its_code():
     proxy.decoder = VQGANDecoder(8, SMALL)
     codes = torch.randint(16, (1, 2, 2))
     logits = 1e4 * F.one_hot(codes, 16).permute(0, 3, 1, 2).float()
-    torch.testing.assert_close(proxy(logits), proxy.decoder(proxy.codebook[codes].permute(0, 3, 1, 2)))
+    wanted = proxy.decoder(proxy.codebook[codes].permute(0, 3, 1, 2))
+    torch.testing.assert_close(proxy(logits), wanted, atol=1e-4, rtol=1e-3)

@@ -21,7 +21,7 @@ def furniture() -> list[torch.Tensor]:
 @pytest.fixture(scope="session")
 def heldout() -> list[torch.Tensor]:
     """The demo's held-out clouds."""
-    from modalities.pointcloud.training import held_out
+    from modalities.common.training import held_out
 
     files = sorted(CLOUDS.glob("*.npz"))
     return [io.load(file) for file in files if held_out(f"furniture/{int(file.stem)}")]

@@ -11,9 +11,10 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
+from modalities.common.training import held_out
 from modalities.pointcloud import io
 from modalities.pointcloud.network import PointNet, TokenizerConfig, TokenizerNet, nested, sphere_patches
-from modalities.pointcloud.training import CloudTask, held_out
+from modalities.pointcloud.training import CloudTask
 from modalities.pointcloud.transport import sphere
 
 MODEL = {
@@ -55,7 +56,7 @@ def test_the_split_is_that_of_the_keys(task: CloudTask, folder: Path) -> None:
 
 
 def test_the_shipped_config_finds_the_demo_clouds() -> None:
-    path = Path(__file__).parents[3] / "recipes" / "configs" / "tokenizer" / "cloud.toml"
+    path = Path(__file__).parents[3] / "recipes" / "configs" / "pointcloud" / "cloud.toml"
     tree = tomllib.loads(path.read_text())
     found = CloudTask(tree["model"], tree["data"], path.parent)
     assert len(found.train) > 8 * len(found.heldout) > 0
