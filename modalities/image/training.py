@@ -141,7 +141,7 @@ class PictureTask(TokenizerTask):
         if isinstance(self.quantizer, VQ):
             self.quantizer.start(latents, rounds=self.settings.kmeans)
         self.quantizer.eval()
-        linear.fit_gain(latents, self.quantizer(latents).z_q)
+        linear.fit_gain(latents, torch.cat([self.quantizer(part).z_q for part in latents.split(2048)]))
 
     def judge(self, *batch: Tensor, step: int) -> Step:
         """The sum of the table's losses on pictures [B, 3, S, S] in [0, 1]."""

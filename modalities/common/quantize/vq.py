@@ -212,7 +212,9 @@ class VQ(Quantizer):
         table.copy_(self._draw(latents, book).view_as(table))
         count = table.new_ones(self.books, self.size)
         for _ in range(rounds):
-            count, total = self._sums(latents, self._cost(latents, self._books(z.shape[1])).argmin(-1))
+            books = self._books(z.shape[1])  # in pieces: all distances at once may take gigabytes
+            ids = torch.cat([self._cost(part, books).argmin(-1) for part in latents.split(2048)])
+            count, total = self._sums(latents, ids)
             mean = self._normal(total / count.clamp(min=1).unsqueeze(-1))
             dead = count == 0
             table.copy_(torch.where(dead.unsqueeze(-1), table, mean))
