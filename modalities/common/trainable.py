@@ -22,7 +22,7 @@ from .training import TokenizerTask
 from .usage import Usage, position_cross_entropy, unigram_cross_entropy
 from .weights import round_to_half, save_weights
 
-CODED = 20_000
+CODED = 4096
 """Training items whose codes are counted at the end."""
 
 
