@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -152,3 +154,42 @@ def test_records_that_cannot_be_read_name_their_line(tmp_path: Path, line: str, 
     (tmp_path / "x.jsonl").write_text("\n" + line + "\n")
     with pytest.raises(ValueError, match=words):
         list(sources.pictures(tmp_path / "x.jsonl"))
+
+
+def test_a_tar_packed_with_zstd_and_its_folders_that_name_the_split(tmp_path: Path) -> None:
+    zstandard = pytest.importorskip("zstandard", reason="zstandard is not installed")
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        for key, folder in zip(KEYS[:6], ("train", "test", "train", "test", "train", "train"), strict=True):
+            member = tarfile.TarInfo(f"{folder}/disc/{key}.png")
+            member.size = len(picture(key))
+            tar.addfile(member, io.BytesIO(picture(key)))
+    whole = zstandard.ZstdCompressor().compress(packed.getvalue())
+    (tmp_path / "a.tar.zst").write_bytes(whole)
+    found = sources.split([tmp_path / "a.tar.zst"], size=4)
+    assert (len(found.train), len(found.heldout)) == (4, 2)
+    assert sorted(found.heldout_keys) == [f"test-disc-{KEYS[1]}", f"test-disc-{KEYS[3]}"]
+    (tmp_path / "cut.tar.zst").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match="cut.tar.zst is a damaged archive"):
+        sources.split([tmp_path / "cut.tar.zst"], size=4)
+
+
+def test_without_the_package_a_packed_tar_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "zstandard", None)
+    (tmp_path / "a.tar.zst").write_bytes(b"")
+    with pytest.raises(ImportError, match="pip install zstandard"):
+        list(sources.pictures(tmp_path / "a.tar.zst"))
+
+
+@pytest.mark.parametrize("read", [sources.split, sources.shelve])
+def test_a_source_may_be_held_out_whole(tmp_path: Path, read: Callable[..., sources.Split]) -> None:
+    for name, keys in (("train", KEYS[:20]), ("judged", [*KEYS[20:30], KEYS[0]])):
+        (tmp_path / name).mkdir()
+        for key in keys:
+            (tmp_path / name / f"{key}.png").write_bytes(picture(key))
+    found = read([tmp_path / "train"], 4, heldout=[tmp_path / "judged"])
+    assert {*KEYS[20:30], KEYS[0]} <= set(found.heldout_keys)
+    assert set(found.keys) == {key for key in KEYS[1:20] if not held_out(key)}
+    assert found.counts == [len(found.keys)]
