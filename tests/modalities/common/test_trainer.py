@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from modalities.common.losses import Adversarial
 from modalities.common.quantize import KL, VQ, Quantizer
 from modalities.common.trainable import Trainable
 from modalities.common.trainer import Collapse, TrainSettings, train
@@ -164,6 +165,110 @@ def test_a_learnt_codebook_keeps_what_cvq_moves_through_partitioned_steps_and_a_
     assert float((a["quantizer.codebook"] + a["quantizer.moved"]).abs().median()) < 5
 
 
+class Contested(ToyTask):
+    """The toy against a discriminator, from step 20 on."""
+
+    stop = 60
+
+    def __init__(self) -> None:
+        super().__init__()
+        judge = nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, 1))
+        self.objective: Adversarial = Adversarial(judge, start=20, lecam=0.1)
+
+    def judge(self, *batch: Tensor, step: int) -> Step:
+        (x,) = batch
+        out = self.model.quantizer(self.model.encode(x))
+        made = self.model.decoder(out.z_q.flatten(1))
+        parts = {
+            "error": (made - x).square().mean(),
+            "gan": 0.1 * self.objective.generator(made, step),
+            "discriminator": self.objective.discriminate(made, x, step),
+        }
+        return Step(sum(parts.values(), out.loss), out.ids, parts)
+
+    def before_step(self, step: int, steps: int) -> None:
+        if step == self.stop:
+            raise KeyboardInterrupt
+
+
+class ContestedAndStopped(Contested):
+    stop = 46
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", [0, 2])
+def test_averages_and_a_discriminator_resume_to_the_bit(stage: int, tmp_path: Path) -> None:
+    settings = TrainSettings(**TOY, stage=stage, ema=0.9)
+    tasks = Contested(), Contested()
+    born = [p.detach().clone() for p in tasks[0].objective.parameters()]
+    whole = train(tasks[0], settings, run=tmp_path / "whole", output=tmp_path / "whole.safetensors")
+    with pytest.raises(KeyboardInterrupt):
+        train(ContestedAndStopped(), settings, run=tmp_path / "run", output=tmp_path / "run.safetensors")
+    again = train(tasks[1], settings, run=tmp_path / "run", output=tmp_path / "run.safetensors")
+    assert again["fidelity"] == whole["fidelity"]
+    (_, a), (_, b) = (read_weights(tmp_path / f"{name}.safetensors") for name in ("whole", "run"))
+    assert a.keys() == tasks[0].model.state_dict().keys()  # nothing of the discriminator
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    assert events(tmp_path / "run", "step", "loss") == events(tmp_path / "whole", "step", "loss")
+    one, two = (task.objective.state_dict() for task in tasks)
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    assert float(one["wanted_mean"]) != 0
+    assert any(
+        not torch.equal(p, start) for p, start in zip(tasks[0].objective.parameters(), born, strict=True)
+    )
+    parts = events(tmp_path / "whole", "parts", "discriminator", "gan")
+    assert [step for step, *_ in parts] == [10, 20, 30, 40, 50, 60]
+    assert all(judged == 0 for step, judged, _ in parts if step <= 20)
+    assert all(judged > 0 for step, judged, _ in parts if step > 20)
+
+
+@pytest.mark.slow
+def test_the_file_holds_the_averages(tmp_path: Path) -> None:
+    plain, smooth = ToyTask(), ToyTask()
+    settings = {**TOY, "steps": 20}
+    train(plain, TrainSettings(**settings), run=tmp_path / "a", output=tmp_path / "a.safetensors")
+    still = TrainSettings(**settings, ema=0.999999)
+    train(smooth, still, run=tmp_path / "b", output=tmp_path / "b.safetensors")
+    start = ToyTask().model.encoder.weight
+    (_, a), (_, b) = (read_weights(tmp_path / f"{name}.safetensors") for name in "ab")
+    assert torch.allclose(b["encoder.weight"].float(), start, atol=1e-3)  # an average that hardly moves
+    assert not torch.allclose(a["encoder.weight"].float(), start, atol=1e-2)
+
+
+def test_autocast_is_around_the_forward_and_parameters_stay_in_fp32() -> None:
+    seen = {}
+
+    class Nosy(ToyNet):
+        def encode(self, x: Tensor) -> Tensor:
+            z = super().encode(x)
+            seen[torch.is_autocast_enabled("cpu")] = z.dtype
+            return z
+
+    for bf16 in (False, True):
+        task = ToyTask()
+        task.model = Nosy(dull=False)
+        module = Trainable(task, 10, "w.safetensors", bf16=bf16).train()
+        loss, _ = module(task.train[:8], torch.tensor(0))
+        loss.backward()
+        assert loss.dtype == torch.float32
+        assert all(p.dtype == p.grad.dtype == torch.float32 for p in task.model.parameters())
+        assert task.model.quantizer.codebook.dtype == torch.float32
+    assert seen == {False: torch.float32, True: torch.bfloat16}
+
+
+@pytest.mark.slow
+def test_a_second_stage_begins_with_the_first_and_keeps_what_is_frozen(tmp_path: Path) -> None:
+    first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
+    settings = TrainSettings(**{**TOY, "steps": 20})
+    train(ToyTask(), settings, run=tmp_path / "one", output=first)
+    frozen = ("encoder", "quantizer")
+    train(ToyTask(), settings, run=tmp_path / "two", output=second, init=first, freeze=frozen)
+    (_, a), (_, b) = (read_weights(path) for path in (first, second))
+    assert torch.equal(a["encoder.weight"], b["encoder.weight"])
+    assert torch.equal(a["quantizer.codebook"], b["quantizer.codebook"])
+    assert not torch.equal(a["decoder.weight"], b["decoder.weight"])
+
+
 @pytest.mark.slow
 def test_continuous_latents_train_without_codes(tmp_path: Path) -> None:
     class Smooth(ToyTask):
@@ -207,6 +312,33 @@ def test_collapse_stops_with_advice(tmp_path: Path) -> None:
         train(ToyTask(dull=True), settings, run=tmp_path / "run", output=tmp_path / "w.safetensors")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "w.safetensors").exists()
+
+
+@pytest.mark.slow
+def test_falling_usage_is_warned_of_once_before_it_is_a_collapse(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Narrowing(ToyTask):
+        """From step 20 on it sees two items alone."""
+
+        def batch(self, index: Tensor, generator: torch.Generator) -> Tensor:
+            return self.train[index % self.kept]
+
+        kept = 64
+
+        def before_step(self, step: int, steps: int) -> None:
+            self.kept = 64 if step < 20 else 2
+
+    task = Narrowing()
+    task.model.quantizer.revive_below = 0.0
+    train(task, TrainSettings(**TOY), run=tmp_path / "run", output=tmp_path / "w.safetensors")
+    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning")]
+    assert len(said) == 1
+    assert "at step 30" in said[0] or "at step 40" in said[0]
+    assert "of the codes are in use, down from" in said[0]
+    assert "lower train.lr, use fewer codes" in said[0]
+    train(ToyTask(), TrainSettings(**TOY), run=tmp_path / "fine", output=tmp_path / "f.safetensors")
+    assert "warning" not in capsys.readouterr().out
 
 
 @pytest.mark.slow
