@@ -224,15 +224,16 @@ def test_averages_and_a_discriminator_resume_to_the_bit(stage: int, tmp_path: Pa
 
 @pytest.mark.slow
 def test_the_file_holds_the_averages(tmp_path: Path) -> None:
-    plain, smooth = ToyTask(), ToyTask()
-    settings = {**TOY, "steps": 20}
-    train(plain, TrainSettings(**settings), run=tmp_path / "a", output=tmp_path / "a.safetensors")
-    still = TrainSettings(**settings, ema=0.999999)
-    train(smooth, still, run=tmp_path / "b", output=tmp_path / "b.safetensors")
-    start = ToyTask().model.encoder.weight
-    (_, a), (_, b) = (read_weights(tmp_path / f"{name}.safetensors") for name in "ab")
-    assert torch.allclose(b["encoder.weight"].float(), start, atol=1e-3)  # an average that hardly moves
-    assert not torch.allclose(a["encoder.weight"].float(), start, atol=1e-2)
+    found = []
+    for decay in (0.0, 0.9, 0.999999):
+        settings, path = TrainSettings(**{**TOY, "steps": 20}, ema=decay), tmp_path / f"{decay}.safetensors"
+        train(ToyTask(), settings, run=tmp_path / f"{decay}", output=path)
+        found.append(read_weights(path)[1]["encoder.weight"].float())
+    newest, smooth, oldest = found
+    start = ToyTask().model.encoder.weight.detach()
+    assert torch.allclose(oldest, start, atol=1e-3)  # an average that hardly moves
+    assert (smooth - start).norm() > 0.1 * (newest - start).norm()
+    assert (smooth - newest).norm() > 0.1 * (newest - start).norm()
 
 
 def test_autocast_is_around_the_forward_and_parameters_stay_in_fp32() -> None:
