@@ -84,7 +84,8 @@ def classes(path: Path, each: int, out: Path) -> list[dict[str, Any]]:
 def _members(path: Path) -> Iterator[tuple[str, bytes]]:
     """Name and content of every file of a tar, compressed or not."""
     try:
-        with opened(path) as stream, tarfile.open(fileobj=stream, mode="r|*") as archive:
+        mode: Any = "r|" if path.suffix == ".zst" else "r:*"
+        with opened(path) as stream, tarfile.open(fileobj=stream, mode=mode) as archive:
             for member in archive:
                 content = archive.extractfile(member) if member.isreg() else None
                 if content is not None:

@@ -267,6 +267,7 @@ def released(checkpoint: Checkpoint) -> tuple[GigaTokConfig, dict[str, Tensor]]:
             entropy=entropy.get((encoder, decoder, form), 0.0),
         ),
         semantic=0 if head is None else head.shape[0],
+        layer=min(3, decoder.layers),  # the third in all that were released
         resize="halve",
         start="published",
     )

@@ -6,7 +6,6 @@ Compared is what the tokenizer sees (its own crop and size) with what it gives b
 
 from __future__ import annotations
 
-import tarfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,7 +23,7 @@ from ..common.usage import Usage
 from .fidelity import FeatureSpace, feature_space, floor, frechet, psnr, ssim
 from .figures import grid
 from .io import read_image, to_image
-from .sources import pictures
+from .sources import DamagedArchive, pictures
 
 CELL = 128  # least side of a picture in the figure, in pixels
 
@@ -206,7 +205,7 @@ def _opened(path: Path, skipped: list[dict[str, str]]) -> Iterator[tuple[str, Im
                 yield picture.key, read_image(picture.data)
             except ValueError as error:
                 skipped.append({"file": picture.key, "reason": str(error)})
-    except (OSError, EOFError, tarfile.TarError) as error:
+    except (OSError, DamagedArchive) as error:
         skipped.append({"file": str(path), "reason": f"reading broke off: {error}"})
 
 

@@ -26,6 +26,10 @@ NOT_MEANING = {"1f3fb", "1f3fc", "1f3fd", "1f3fe", "1f3ff", "fe0f", "200d"}  # s
 TARS = (".tar", ".tar.gz", ".tgz", ".tar.zst")
 
 
+class DamagedArchive(ValueError):
+    """A tar that breaks off; the pictures before that have been given."""
+
+
 class Picture(NamedTuple):
     """One file: its key, its bytes, and whether a record says that it is held out (None: it does not say)."""
 
@@ -38,7 +42,8 @@ def pictures(path: Path) -> Iterator[Picture]:
     """All pictures of a folder (with its subfolders), a tar, or a jsonl file with an `image` field.
 
     Raises:
-        ValueError: neither of them, or a damaged archive.
+        ValueError: none of them.
+        DamagedArchive: when a tar breaks off.
         ImportError: a .tar.zst without the package zstandard.
     """
     if path.name.endswith(TARS) and path.is_file():
@@ -52,7 +57,8 @@ def pictures(path: Path) -> Iterator[Picture]:
 def _members(path: Path) -> Iterator[Picture]:
     """Pictures of a tar; those in folders called test are held out, and keys hold their folder."""
     try:
-        with opened(path) as stream, tarfile.open(fileobj=stream, mode="r|*") as tar:
+        mode: Any = "r|" if path.suffix == ".zst" else "r:*"
+        with opened(path) as stream, tarfile.open(fileobj=stream, mode=mode) as tar:
             for member in tar:
                 name = Path(member.name)
                 body = tar.extractfile(member) if name.suffix.lower() in SUFFIXES else None
@@ -60,7 +66,7 @@ def _members(path: Path) -> Iterator[Picture]:
                     key, said = placed(name)
                     yield Picture(key, body.read(), said)
     except (tarfile.TarError, EOFError, OSError) as error:
-        raise ValueError(f"{path} is a damaged archive ({error}): copy it again") from error
+        raise DamagedArchive(f"{path} is a damaged archive ({error}): copy it again") from error
 
 
 @contextmanager

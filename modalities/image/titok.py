@@ -9,6 +9,7 @@ encoder in units of each latent's spread, the decoder with the linear picture's 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Literal
 
 from einops import rearrange
@@ -21,6 +22,7 @@ from ..common.keys import Drop, KeyMap, Rename, Squeeze
 from ..common.quantize import Quantizer
 from ..common.quantize.config import KLConfig, QuantizerConfig, VQConfig
 from .base import ImageConfig, ImageTokenizer, Reconstruction
+from .clip_text import CaptionStates
 from .linear import LinearPath
 from .proxy import DECODER
 from .vit1d import SIZES, Decoder, Encoder, ViT1DConfig
@@ -156,6 +158,7 @@ class TiTokNet(nn.Module):
 
 KEYS = KeyMap(
     Drop(r"^quantize\.embed_prob$"),  # the running usage of CVQ training
+    Drop(r"\.positional_embedding\.freqs_(cos|sin)$"),  # FlowTok's angles, computed here
     Rename(r"^latent_tokens$", "encoder.latents"),
     Squeeze(r"mask_token$", (0, 1)),
     Rename(r"\.class_embedding$", ".cls"),
@@ -170,14 +173,14 @@ KEYS = KeyMap(
     Rename(r"\.transformer\.(\d+)\.", r".body.blocks.\1."),
     Rename(r"\.ln_([12])\.", r".norm_\1."),
     Rename(r"\.attn\.in_proj_", ".attn.qkv."),
-    Rename(r"\.attn\.out_proj\.", ".attn.out."),
-    Rename(r"\.mlp\.c_fc\.", ".mlp.up."),
-    Rename(r"\.mlp\.c_proj\.", ".mlp.down."),
+    Rename(r"\.attn\.(out_)?proj\.", ".attn.out."),
+    Rename(r"\.mlp\.(c_fc|w12)\.", ".mlp.up."),
+    Rename(r"\.mlp\.(c_proj|w3)\.", ".mlp.down."),
     Rename(r"^encoder\.conv_out\.", "encoder.out."),
     Squeeze(r"^encoder\.out\.weight$"),
     Rename(r"^quantize\.embedding\.weight$", "quantizer.codebook"),
 )
-"""Names of both kinds of checkpoint; the heads have maps of their own."""
+"""Names of all kinds of checkpoint; the heads have maps of their own."""
 
 SMOOTH = KeyMap(
     Rename(r"^decoder\.ffn\.0\.", "to_pixels."),
@@ -194,16 +197,19 @@ PROXY = KeyMap(
 
 
 def released(checkpoint: Checkpoint) -> tuple[TiTokConfig, dict[str, Tensor]]:
-    """Configuration and tensors, under our names, of any released TiTok or TA-TiTok.
+    """Configuration and tensors, under our names, of any released TiTok or TA-TiTok, or of FlowTok's tokenizer.
 
-    Everything follows from the shapes, the presence of a VQGAN decoder (legacy) and of a codebook (VQ); whether
-    codes are compared on the unit sphere from config.json, or else from the shape of the paper's codebook.
+    Everything follows from the shapes, the presence of a VQGAN decoder (legacy), of a codebook (VQ) and of
+    rotary angles (FlowTok); whether codes are compared on the unit sphere from config.json, or else from the
+    shape of the paper's codebook.
     """
     state = checkpoint.state
     legacy = any(key.startswith("pixel_decoder.") for key in state)
     table = state.get("quantize.embedding.weight")
     patch = state["encoder.patch_embed.weight"]
-    tokens, grid = state["latent_tokens"].shape[0], state["encoder.positional_embedding"].shape[0] - 1
+    tokens, cls = state["latent_tokens"].shape[0], "encoder.class_embedding" in state
+    angles = state.get("encoder.positional_embedding.freqs_cos")
+    grid = state["encoder.positional_embedding"].shape[0] - cls if angles is None else angles.shape[0]
     text = state.get("decoder.text_guidance_positional_embedding")
     quantizer: Any = KLConfig(dim=state["encoder.conv_out.weight"].shape[0] // 2)
     if table is not None:
@@ -216,6 +222,9 @@ def released(checkpoint: Checkpoint) -> tuple[TiTokConfig, dict[str, Tensor]]:
         tokens=tokens,
         encoder=_size(state, "encoder"),
         decoder=_size(state, "decoder"),
+        cls=cls,
+        place="absolute" if angles is None else "rope",
+        mlp="swiglu" if "encoder.transformer.0.mlp.w12.weight" in state else "gelu",
         head="proxy" if legacy else "smooth",
         legacy=legacy,
         text=0 if text is None else text.shape[0],
@@ -237,8 +246,9 @@ class TiTok(ImageTokenizer):
 
     Args:
         text: for TA-TiTok, the states of captions that guide the decoder: a tensor [77, 768] for all
-            pictures or [B, 77, 768], or a function that gives one from a list of captions; `decode` and
-            `decode_tensor` take `text` as well (and captions, if the option is a function).
+            pictures or [B, 77, 768], a function that gives one from a list of captions, or the folder of a CLIP
+            (`modalities.image.clip_text`); `decode` and `decode_tensor` take `text` as well (and captions, if
+            the option is a function or a folder).
     """
 
     tokenizer = "image.titok"
@@ -247,10 +257,13 @@ class TiTok(ImageTokenizer):
     released = staticmethod(released)
 
     def __init__(
-        self, *args: Any, text: Tensor | Callable[[list[str]], Tensor] | None = None, **options: Any
+        self,
+        *args: Any,
+        text: Tensor | Callable[[list[str]], Tensor] | str | Path | None = None,
+        **options: Any,
     ) -> None:
         super().__init__(*args, **options)
-        self.text = text
+        self.text = CaptionStates(text, device=str(self.device)) if isinstance(text, str | Path) else text
 
     @classmethod
     def preset(cls, name: str) -> TiTokConfig:
@@ -275,7 +288,7 @@ class TiTok(ImageTokenizer):
         if not isinstance(text, Tensor):
             raise ValueError(
                 "TA-TiTok decodes with text states [B, 77, 768] of CLIP ViT-L/14's last layer, and none were "
-                "given: pass text=, or create it with text= a tensor or a function of captions"
+                "given: pass text=, or create it with text= a tensor, a function of captions or a CLIP folder"
             )
         text = text.expand(count, -1, -1) if text.dim() == 2 else text
         if text.shape != (count, self.config.text, 768):

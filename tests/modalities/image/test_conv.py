@@ -60,8 +60,8 @@ def test_a_style_sets_mean_and_spread_of_the_normalised_map():
     torch.testing.assert_close(norm(x, mean, spread), wanted)
 
 
-def test_maps_stay_channels_last():
-    decoder = ConvDecoder(8, SMALL)
+def test_maps_of_channels_last_kernels_stay_channels_last():
+    decoder = ConvDecoder(8, SMALL).to(memory_format=torch.channels_last)
     seen: list[bool] = []
     for module in decoder.modules():
         if isinstance(module, Residual):

@@ -165,7 +165,8 @@ def theirs(net: GigaTokNet) -> dict[str, torch.Tensor]:
 
 def test_a_file_of_the_released_layout_through_the_tokenizer(tmp_path, drawn) -> None:
     torch.manual_seed(3)
-    config = GigaTokConfig.model_validate({**TINY, "semantic": 24, "layer": 2, "start": "published"})
+    changes = {"semantic": 24, "layer": 2, "start": "published", "resize": "halve"}
+    config = GigaTokConfig.model_validate({**TINY, **changes})
     net = GigaTokNet(config).eval()
     state = theirs(net)
     other = {key: torch.zeros_like(tensor) for key, tensor in state.items()}
