@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,8 @@ from .fidelity import ssim
 from .objective import LossConfig, Objective
 from .sources import shelve, split
 
-CHUNK = 64
+PIXELS = 64 * 64**2
+"""Pixels that go through the network at once outside training: 64 pictures of 64 pixels, 4 of 256."""
 STARTED = 4096
 """Pictures whose latents a codebook starts from."""
 MOST = 40_000
@@ -178,6 +179,7 @@ class PictureTask(TokenizerTask):
         own = grouped(self.model, lr, linear, self.settings.linear_rate)
         return [*own, *map(dict, self.objective.parameter_groups(lr))]
 
+    @torch.no_grad()
     def codes(self, items: Tensor) -> Tensor:
         """Codes of uint8 pictures [n, 3, S, S]."""
         found = [self.quantizer.encode(self.model.encode(part)) for part in self._parts(items)]
@@ -186,28 +188,34 @@ class PictureTask(TokenizerTask):
     @torch.no_grad()
     def fidelity(self) -> dict[str, float]:
         """Mean PSNR in dB and SSIM over the held-out pictures."""
-        made = []
-        for at, part in enumerate(self._parts(self.heldout)):
-            keys = self.heldout_keys[at * CHUNK : (at + 1) * CHUNK]
-            text = [] if self.text is None else [self.text(keys).to(part.device)]
-            made.append(self.model.decode(self.quantizer(self.model.encode(part)).z_q, *text))
-        pictures, wanted = self._from_net(torch.cat(made).cpu()).clamp(0, 1), self.heldout.float() / 255
-        return {"psnr": psnr(pictures, wanted), "ssim": float(ssim(pictures, wanted).mean())}
+        found: dict[str, list[Tensor]] = {"psnr": [], "ssim": []}
+        first = 0
+        for part in self._parts(self.heldout):
+            here = slice(first, first := first + len(part))
+            text = [] if self.text is None else [self.text(self.heldout_keys[here]).to(part.device)]
+            made = self.model.decode(self.quantizer(self.model.encode(part)).z_q, *text)
+            made, wanted = self._from_net(made.cpu()).clamp(0, 1), self.heldout[here].float() / 255
+            found["psnr"].append(each_psnr(made, wanted))
+            found["ssim"].append(ssim(made, wanted))
+        return {name: float(torch.cat(values).mean()) for name, values in found.items()}
 
     def baselines(self) -> dict[str, float]:
         """The mean picture, thumbnails, principal components without quantising, and our own start."""
-        wanted, train = (
-            self.heldout.float() / 255,
-            self.train[self._some(8000)].float() / 255,
-        )
-        side = wanted.shape[-1]
+        wanted = self.heldout.float() / 255
+        side, tokens = wanted.shape[-1], int(self.model.config.tokens)
+        numbers = self._some(8000)
+        total, rows = torch.zeros_like(wanted[0], dtype=torch.float64), []
+        for some in torch.split(numbers, 512):
+            train = self.train[some].float() / 255
+            total += train.sum(0)
+            rows.append(_rows(train))
+        mean = (total / len(numbers)).float().expand_as(wanted)
         small = F.interpolate(wanted, size=8, mode="area")
-        tokens: int = self.model.config.tokens
         lines = {
-            "mean picture": psnr(train.mean(0, keepdim=True).expand_as(wanted), wanted),
+            "mean picture": psnr(mean, wanted),
             "8x8 thumbnail": psnr(F.interpolate(small, size=side, mode="bicubic"), wanted),
-            f"PCA {tokens}": _pca(train, wanted, tokens),
-            f"PCA {2 * tokens}": _pca(train, wanted, 2 * tokens),
+            f"PCA {tokens}": _pca(torch.cat(rows), wanted, tokens),
+            f"PCA {2 * tokens}": _pca(torch.cat(rows), wanted, 2 * tokens),
         }
         if getattr(self.model, "linear", None) is not None:
             lines["quantised PCA, our start"] = self.fidelity()["psnr"]
@@ -223,10 +231,11 @@ class PictureTask(TokenizerTask):
     def _from_net(self, pictures: Tensor) -> Tensor:
         return pictures if (self.low, self.high) == (0, 1) else (pictures - self.low) / (self.high - self.low)
 
-    def _parts(self, items: Tensor) -> list[Tensor]:
+    def _parts(self, items: Tensor) -> Iterator[Tensor]:
         """uint8 pictures in pieces, in the network's range, on its device."""
         device = next(self.model.parameters()).device
-        return [self._to_net(part.to(device).float() / 255) for part in torch.split(items, CHUNK)]
+        for part in torch.split(items, max(1, PIXELS // items.shape[-1] ** 2)):
+            yield self._to_net(part.to(device).float() / 255)
 
 
 def _chance(share: Sequence[float], counts: Sequence[int]) -> Tensor | None:
@@ -249,13 +258,17 @@ def psnr(made: Tensor, wanted: Tensor) -> float:
     return float(each_psnr(made.clamp(0, 1), wanted).mean())
 
 
-def _pca(train: Tensor, wanted: Tensor, count: int) -> float:
-    """PSNR of `count` principal components, unquantised, fitted at 32 x 32 and shown at full size."""
+def _rows(pictures: Tensor) -> Tensor:
+    """Pictures [n, 3, S, S] averaged down to about 32 x 32 and flattened."""
+    return F.avg_pool2d(pictures, max(1, pictures.shape[-1] // 32)).flatten(1)
+
+
+def _pca(rows: Tensor, wanted: Tensor, count: int) -> float:
+    """PSNR of `count` principal components of `rows`, unquantised, fitted at 32 x 32 and shown at full size."""
     side = wanted.shape[-1]
-    reduce = max(1, side // 32)
-    rows, target = (F.avg_pool2d(x, reduce).flatten(1) for x in (train, wanted))
-    mean = rows.mean(0)
+    mean, target = rows.mean(0), _rows(wanted)
     _, _, basis = torch.svd_lowrank(rows - mean, q=min(count, len(rows)), niter=4)
     small = (target - mean) @ basis @ basis.t() + mean
-    small = small.view(len(wanted), 3, side // reduce, side // reduce)
+    reduced = side // max(1, side // 32)
+    small = small.view(len(wanted), 3, reduced, reduced)
     return psnr(F.interpolate(small, size=side, mode="bilinear", align_corners=False), wanted)
