@@ -53,6 +53,8 @@ class CaptionStates:
     @torch.no_grad()
     def __call__(self, captions: Sequence[str]) -> Tensor:
         """States [B, 77, W], float32; longer captions are cut, their end token kept."""
+        if not captions:  # which transformers cannot reshape
+            return torch.zeros(0, LENGTH, self.model.config.hidden_size, device=self.device)
         ids = torch.zeros(len(captions), LENGTH, dtype=torch.int64)
         for row, caption in zip(ids, captions, strict=True):
             found = self.tokenizer(caption, truncation=True, max_length=LENGTH)["input_ids"]
