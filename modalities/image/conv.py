@@ -5,8 +5,8 @@
 
 Rombach et al., arXiv:2112.10752, without attention, as GigaTok (Xiong et al., arXiv:2504.08736) has them: the
 encoder halves by strided convolutions; the decoder doubles by depth to space and, at the start of each level,
-sets mean and spread of the map from those of its input (Yu et al., MAGVIT-v2, arXiv:2310.05737). All maps and
-kernels stay channels-last, which is what convolutions on CPUs and on tensor cores are fastest in.
+sets mean and spread of the map from those of its input (Yu et al., MAGVIT-v2, arXiv:2310.05737). Where the
+kernels are channels-last, the maps are, too.
 """
 
 from __future__ import annotations

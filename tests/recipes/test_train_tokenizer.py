@@ -77,7 +77,10 @@ def test_a_tokenizer_without_training_is_refused(recipe: ModuleType) -> None:
 @pytest.mark.parametrize("config", QUICK, ids=lambda path: path.stem)
 def test_every_configuration_trains(recipe: ModuleType, config: Path, tmp_path: Path) -> None:
     weights = tmp_path / "w.safetensors"
-    quick = {"cloud": ["data.fit=1"], "emoji64": ["data.kmeans=1"]}.get(config.stem, [])
+    quick = {"cloud": ["data.fit=1"], "emoji64": ["data.kmeans=1"], "gigatok256": ["loss.gan.start=1"]}
+    quick = quick.get(config.stem, [])
+    if config.stem.endswith("256"):  # at full size each of them takes minutes
+        quick += ["model.size=64", "model.tokens=16", "data.limit=60", "data.crops=0"]
     figures = recipe.main([str(config), *SMALL, *quick, f"run={tmp_path / 'run'}", f"output={weights}"])
     assert figures["fidelity"]
     assert figures["baselines"]
@@ -130,3 +133,22 @@ def test_every_network_and_table_of_losses_builds(recipe: ModuleType, config: Pa
     assert all(part.split(".")[0] in names for part in run.freeze)
     assert validate(LossConfig, run.loss, "[loss]") is not None
     assert validate(PictureData, run.data, "[data]").train
+
+
+@pytest.mark.parametrize("tokens", [16, 32, 64, 128])
+@pytest.mark.parametrize("name", ["titok64", "gigatok64", "instella64"])
+def test_the_small_configurations_take_these_numbers_of_tokens(
+    recipe: ModuleType, name: str, tokens: int
+) -> None:
+    path = ROOT / "recipes" / "configs" / "image" / f"{name}.toml"
+    components = [f"model.components={7 * tokens}"] if name == "titok64" else []
+    run = recipe.load(path, [f"model.tokens={tokens}", *components])
+    system = registry.get(run.tokenizer)
+    preset = system.preset(run.model["preset"]).model_dump() if "preset" in run.model else {}
+    changes = {key: value for key, value in run.model.items() if key != "preset"}
+    net = system.Net(validate(system.Config, merge(preset, changes), "[model]")).eval()
+    pictures = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        found = net.quantizer(net.encode(pictures))
+        assert net.decode(found.z_q).shape == pictures.shape
+    assert found.ids.shape[1] == tokens
