@@ -57,10 +57,6 @@ def read_image(data: bytes) -> Image.Image:
             raise ValueError(
                 f"a picture of {width} x {height} pixels: at most {MAX_PIXELS:,} are read, make it smaller"
             )
-        try:
-            image.load()
-        except _DAMAGE as error:
-            raise ValueError(f"a damaged {image.format} picture ({error}): replace the file") from error
         return to_rgb(image)
 
 
@@ -79,9 +75,14 @@ def to_rgb(image: Image.Image) -> Image.Image:
     its path; what has been worked on since is taken as it lies.
 
     Raises:
-        ValueError: a mode without an agreed white: floats, or whole numbers outside 16 bits.
+        ValueError: a damaged file, or a mode without an agreed white: floats, or whole numbers outside 16 bits.
     """
-    image = _upright(image) if isinstance(image, ImageFile.ImageFile) else image
+    if isinstance(image, ImageFile.ImageFile):
+        try:
+            image.load()  # a second try may give half a picture without a word, so it comes before all else
+        except _DAMAGE as error:
+            raise ValueError(f"a damaged {image.format} picture ({error}): replace the file") from error
+        image = _upright(image)
     keyed = image.info.get("transparency")  # of a palette, or one colour that counts as transparent
     if image.mode == "RGB" and keyed is None:
         return image

@@ -163,6 +163,18 @@ def test_an_opened_file_is_the_picture_of_its_path(drawn: Image.Image, tmp_path:
     assert torch.equal(pictures.to_tensor(worked_on, 64), by_path)
 
 
+def test_an_opened_file_that_is_damaged_is_no_picture(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (60, 80, 3), np.uint8)
+    data = bytearray(saved(Image.fromarray(noise), "PNG"))
+    data[200] ^= 0xFF
+    (tmp_path / "damaged.png").write_bytes(data)
+    with (
+        Image.open(tmp_path / "damaged.png") as opened,
+        pytest.raises(ValueError, match="a damaged PNG picture.*replace the file"),
+    ):
+        pictures.to_tensor(opened, 64)
+
+
 def test_a_picture_with_damaged_exif_is_read_as_it_lies(drawn: Image.Image) -> None:
     data = saved(drawn, "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x09 nonsense")
     assert pictures.read_image(data).size == drawn.size
