@@ -18,8 +18,15 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..common.winograd import Conv3x3
+
 CHANNELS = (128, 128, 256, 256, 512)
 """Channels at each level, from full size down."""
+
+
+def silu(x: Tensor) -> Tensor:
+    """SiLU of what is not needed again: outside training in place, since fresh memory costs more than the sums."""
+    return F.silu(x, inplace=not torch.is_grad_enabled())
 
 
 class Residual(nn.Module):
@@ -30,23 +37,26 @@ class Residual(nn.Module):
         bias: of the convolutions.
         own: where the channels change, the shortcut starts from the block's own output and the input is
             dropped; only where released weights were trained so (MaskGIT-VQGAN).
+        quick: see `Conv3x3`; for decoders, since an encoder's last bits may decide a code.
     """
 
-    def __init__(self, channels: int, out: int, *, bias: bool = True, own: bool = False) -> None:
+    def __init__(
+        self, channels: int, out: int, *, bias: bool = True, own: bool = False, quick: bool = False
+    ) -> None:
         super().__init__()
         self.norm_1 = nn.GroupNorm(32, channels, eps=1e-6)
-        self.conv_1 = nn.Conv2d(channels, out, 3, padding=1, bias=bias)
+        self.conv_1 = Conv3x3(channels, out, bias=bias, quick=quick)
         self.norm_2 = nn.GroupNorm(32, out, eps=1e-6)
-        self.conv_2 = nn.Conv2d(out, out, 3, padding=1, bias=bias)
+        self.conv_2 = Conv3x3(out, out, bias=bias, quick=quick)
         self.own = own
         self.shortcut = nn.Conv2d(out if own else channels, out, 1, bias=bias) if channels != out else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Add the two convolutions of x."""
-        h = self.conv_1(F.silu(self.norm_1(x)))
-        h = self.conv_2(F.silu(self.norm_2(h)))
-        out: Tensor = h + (x if self.shortcut is None else self.shortcut(h if self.own else x))
-        return out
+        h = self.conv_1(silu(self.norm_1(x)))
+        h = self.conv_2(silu(self.norm_2(h)))
+        more: Tensor = x if self.shortcut is None else self.shortcut(h if self.own else x)
+        return h + more if torch.is_grad_enabled() or h.dtype != more.dtype else h.add_(more)
 
 
 class Halve(nn.Conv2d):
@@ -99,9 +109,9 @@ def moments(style: Tensor) -> tuple[Tensor, Tensor]:
     return mean, (variance + 1e-6).sqrt()
 
 
-def _stack(blocks: int, channels: int, out: int) -> nn.ModuleList:
+def _stack(blocks: int, channels: int, out: int, quick: bool = False) -> nn.ModuleList:
     """`blocks` residual blocks, the first of which changes the channels."""
-    return nn.ModuleList(Residual(channels if b == 0 else out, out) for b in range(blocks))
+    return nn.ModuleList(Residual(channels if b == 0 else out, out, quick=quick) for b in range(blocks))
 
 
 class ConvEncoder(nn.Module):
@@ -133,7 +143,7 @@ class ConvEncoder(nn.Module):
                 x = self.halves[number](x)
         for block in self.middle:
             x = block(x)
-        out: Tensor = self.conv_out(F.silu(self.norm_out(x)))
+        out: Tensor = self.conv_out(silu(self.norm_out(x)))
         return out
 
 
@@ -149,10 +159,12 @@ class ConvDecoder(nn.Module):
         super().__init__()
         down = tuple(reversed(channels))
         self.conv_in = nn.Conv2d(inputs, down[0], 3, padding=1)
-        self.middle = _stack(2, down[0], down[0])
+        self.middle = _stack(2, down[0], down[0], quick=True)
         before = (down[0], *down)
         self.styles = nn.ModuleList(StyleNorm(b, inputs) for b in before[:-1])
-        self.levels = nn.ModuleList(_stack(blocks, b, c) for b, c in zip(before, down, strict=False))
+        self.levels = nn.ModuleList(
+            _stack(blocks, b, c, quick=True) for b, c in zip(before, down, strict=False)
+        )
         self.doubles = nn.ModuleList(Unfold(c, c) for c in down[:-1])
         self.norm_out = nn.GroupNorm(32, down[-1], eps=1e-6)
         self.conv_out = nn.Conv2d(down[-1], 3, 3, padding=1)
@@ -169,5 +181,5 @@ class ConvDecoder(nn.Module):
                 x = block(x)
             if number < len(self.doubles):
                 x = self.doubles[number](x)
-        out: Tensor = self.conv_out(F.silu(self.norm_out(x)))
+        out: Tensor = self.conv_out(silu(self.norm_out(x)))
         return out

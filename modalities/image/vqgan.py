@@ -17,6 +17,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..common.winograd import convolve, fits
 from . import conv
 from .conv import CHANNELS
 
@@ -24,8 +25,8 @@ from .conv import CHANNELS
 class Residual(conv.Residual):
     """Norm, SiLU, convolution, twice; see the module's text on the shortcut."""
 
-    def __init__(self, channels: int, out: int) -> None:
-        super().__init__(channels, out, bias=False, own=True)
+    def __init__(self, channels: int, out: int, *, quick: bool = False) -> None:
+        super().__init__(channels, out, bias=False, own=True, quick=quick)
 
 
 class Double(nn.Conv2d):
@@ -42,14 +43,16 @@ class Double(nn.Conv2d):
         """Double and convolve."""
         if torch.is_grad_enabled():
             return super().forward(F.interpolate(x, scale_factor=2.0, mode="nearest"))
-        weight = self._phases(x)
-        padded = F.pad(x, (1, 1, 1, 1))
-        both = F.conv2d(padded, weight, self.bias.repeat_interleave(4) if self.bias is not None else None)
+        weight = self._phases(x)  # [4 C', C, 2, 2]
+        bias = None if self.bias is None else self.bias.repeat(4)
+        both = convolve(x, weight, bias) if fits(x, weight) else F.conv2d(x, weight, bias, padding=1)
         # Phase (i, j) of the output pixel (2 y + i, 2 x + j) stands at (y + i, x + j) of the padded map.
         rows, columns = x.shape[2:]
-        both = rearrange(both, "b (c four) h w -> four b c h w", four=4)
-        found = [both[2 * i + j, :, :, i : i + rows, j : j + columns] for i in range(2) for j in range(2)]
-        out: Tensor = rearrange(found, "(i j) b c h w -> b c (h i) (w j)", i=2)
+        shape = (len(x), self.out_channels, 2 * rows, 2 * columns)
+        out = torch.empty(shape, dtype=both.dtype, device=x.device, memory_format=torch.channels_last)
+        for phase, part in enumerate(both.chunk(4, dim=1)):
+            i, j = divmod(phase, 2)
+            out[:, :, i::2, j::2] = part[:, :, i : i + rows, j : j + columns]
         return out
 
     def _phases(self, x: Tensor) -> Tensor:
@@ -64,7 +67,7 @@ class Double(nn.Conv2d):
             left = torch.stack([rows[..., 0], rows[..., 1] + rows[..., 2]], -1)
             right = torch.stack([rows[..., 0] + rows[..., 1], rows[..., 2]], -1)
             kernels += [left, right]
-        return rearrange(kernels, "four o c h w -> (o four) c h w").to(x.dtype)
+        return rearrange(kernels, "four o c h w -> (four o) c h w").to(x.dtype)
 
 
 class VQGANDecoder(nn.Module):
@@ -79,13 +82,13 @@ class VQGANDecoder(nn.Module):
     def __init__(self, inputs: int = 256, channels: Sequence[int] = CHANNELS, blocks: int = 2) -> None:
         super().__init__()
         self.conv_in = nn.Conv2d(inputs, channels[-1], 3, padding=1)
-        self.middle = nn.ModuleList(Residual(channels[-1], channels[-1]) for _ in range(blocks))
+        self.middle = nn.ModuleList(Residual(channels[-1], channels[-1], quick=True) for _ in range(blocks))
         self.levels, self.doubles = nn.ModuleList(), nn.ModuleList()
         before = channels[-1]
         for level in reversed(range(len(channels))):
             here = channels[level]
             self.levels.append(
-                nn.ModuleList(Residual(before if b == 0 else here, here) for b in range(blocks))
+                nn.ModuleList(Residual(before if b == 0 else here, here, quick=True) for b in range(blocks))
             )
             before = here
             if level:
@@ -103,7 +106,7 @@ class VQGANDecoder(nn.Module):
                 x = block(x)
             if number < len(self.doubles):
                 x = self.doubles[number](x)
-        out: Tensor = self.conv_out(F.silu(self.norm_out(x)))
+        out: Tensor = self.conv_out(conv.silu(self.norm_out(x)))
         return out
 
 
@@ -139,7 +142,7 @@ class VQGANEncoder(nn.Module):
                 x = F.avg_pool2d(x, 2)
         for block in self.middle:
             x = block(x)
-        out: Tensor = self.conv_out(F.silu(self.norm_out(x)))
+        out: Tensor = self.conv_out(conv.silu(self.norm_out(x)))
         return out
 
 
