@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol, cast
+from typing import Any, ClassVar, Literal, Protocol, cast, get_args
 
 import torch
 from PIL import Image
@@ -46,7 +46,7 @@ Precision = Literal["fp32", "bf16"]
 class ImageConfig(Strict):
     """What the configuration of every system has. `size` and `tokens` are its own."""
 
-    size: int = Field(64, description="side of the pictures in pixels")
+    size: int = Field(64, ge=1, description="side of the pictures in pixels")
     tokens: int = Field(32, ge=1, description="codes of a picture")
     range: tuple[float, float] = Field((0.0, 1.0), description="values of black and white in the network")
     resize: io.Resize = Field(
@@ -103,6 +103,7 @@ class ImageTokenizer(Modality):
     Raises:
         FileNotFoundError: no such weights; what ships is named.
         WeightsMismatch: the file fits another network, or is of another preset.
+        ValueError: another `precision`.
     """
 
     tokenizer: ClassVar[str]
@@ -124,6 +125,8 @@ class ImageTokenizer(Modality):
         compile: bool = False,
         **options: Any,
     ) -> None:
+        if precision not in get_args(Precision):
+            raise ValueError(f"precision {precision!r}: use one of {', '.join(get_args(Precision))}")
         if weights == "":
             weights = self.default if preset is None else None
         self.config, net = network(
@@ -226,13 +229,23 @@ class ImageTokenizer(Modality):
         """Codes, or latents [B, K, D], to pictures, float32 [B, 3, S, S], black 0 and white 1, not clamped.
 
         `guidance` is what the network's decoder takes beside the latents, with the batch first.
+
+        Raises:
+            BadCodes: as in `decode`.
+            ValueError: latents of another shape.
         """
+        if not len(codes):
+            return torch.zeros(0, 3, self.config.size, self.config.size)
         if isinstance(codes, Tensor):
-            z_q = codes
+            shape = [len(codes), self.config.tokens, self.net.quantizer.dim]
+            if list(codes.shape) != shape or not codes.is_floating_point():
+                raise ValueError(
+                    f"latents are floats {shape}, not {codes.dtype} {list(codes.shape)}: give what latents() gives, "
+                    "or a list of Codes"
+                )
+            z_q = codes.float()
         else:
-            ids = [self._checked(i, each.ids) for i, each in enumerate(codes)]
-            if not ids:
-                return torch.zeros(0, 3, self.config.size, self.config.size)
+            ids = [self._checked(i, each) for i, each in enumerate(codes)]
             z_q = self.net.quantizer.lookup(torch.stack(ids).to(self.device))
         low, high = self.config.range
         made = []
@@ -268,7 +281,12 @@ class ImageTokenizer(Modality):
         except (TypeError, ValueError, OSError) as error:
             raise BadItem(index, str(error)) from error
 
-    def _checked(self, index: int, ids: Tensor) -> Tensor:
+    def _checked(self, index: int, codes: Codes) -> Tensor:
+        if not isinstance(codes, Codes):
+            raise BadCodes(f"item {index}: a {type(codes).__name__}: give Codes(ids)")
+        ids = codes.ids
+        if ids.is_floating_point() or ids.dtype == torch.bool:
+            raise BadCodes(f"item {index}: codes of {ids.dtype}: give whole numbers, as int64")
         parts = torch.tensor(self.spec.parts or (self.spec.size,))
         shape = (self.config.tokens, len(parts)) if self.spec.parts else (self.config.tokens,)
         if tuple(ids.shape) != shape:
@@ -276,7 +294,7 @@ class ImageTokenizer(Modality):
         columns = ids if self.spec.parts else ids.unsqueeze(-1)
         if bool(((columns < 0) | (columns >= parts)).any()):
             raise BadCodes(f"item {index}: a code is outside its range: {parts.tolist()} codes, from 0")
-        return ids
+        return ids.long()
 
     # -------------------------------------------------------------------- items
 

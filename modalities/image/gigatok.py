@@ -40,7 +40,7 @@ class GigaTokConfig(ImageConfig):
 
     range: tuple[float, float] = Field((-1.0, 1.0), description="values of black and white in the network")
     channels: tuple[int, ...] = Field(
-        (32, 64, 64, 128), description="of the convolutions at each level; multiples of 32"
+        (32, 64, 64, 128), min_length=1, description="of the convolutions at each level; multiples of 32"
     )
     features: int = Field(128, description="channels between convolutions and Q-Former, and around the codes")
     encoder: ViTSize = ViTSize(width=128, layers=3, heads=4)

@@ -31,7 +31,7 @@ EPS = 1e-6
 class InstellaConfig(ImageConfig):
     """Everything that builds the network. `size` and `scale` change no weights, but they change the codes."""
 
-    size: int = Field(256, description="side of the pictures in pixels; a multiple of twice the patch")
+    size: int = Field(256, ge=1, description="side of the pictures in pixels; a multiple of twice the patch")
     tokens: int = Field(128, ge=1, description="latents of a picture")
     range: tuple[float, float] = (-1.0, 1.0)
     patch: int = Field(16, ge=1, description="side of a patch")

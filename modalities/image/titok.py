@@ -274,8 +274,11 @@ class TiTok(ImageTokenizer):
         """The text states [count, 77, 768] for networks with text guidance.
 
         Raises:
+            TypeError: another keyword.
             ValueError: they are missing, not of this number, or not wanted.
         """
+        if unknown := given.keys() - {"text"}:
+            raise TypeError(f"decode takes text, and no {', '.join(sorted(unknown))}")
         if not self.config.text:
             if given.get("text") is not None:
                 raise ValueError("these weights take no text: only TA-TiTok decodes with captions")

@@ -31,9 +31,9 @@ TEXT_WIDTH = 768
 class ViTSize(Strict):
     """Width, blocks and heads of one transformer."""
 
-    width: int = 128
+    width: int = Field(128, ge=1)
     layers: int = Field(2, ge=1)
-    heads: int = 4
+    heads: int = Field(4, ge=1)
 
 
 SIZES = {
@@ -46,8 +46,8 @@ SIZES = {
 class ViT1DConfig(Strict):
     """The switches that encoder and decoder share."""
 
-    size: int = Field(256, description="side of the pictures in pixels")
-    patch: int = Field(16, description="side of a patch; divides size")
+    size: int = Field(256, ge=1, description="side of the pictures in pixels")
+    patch: int = Field(16, ge=1, description="side of a patch; divides size")
     tokens: int = Field(32, ge=1, description="latents of a picture")
     encoder: ViTSize = SIZES["base"]
     decoder: ViTSize = SIZES["base"]

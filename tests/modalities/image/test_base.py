@@ -76,7 +76,27 @@ def test_many_pictures_go_in_parts_with_the_guidance_of_each():
 
 
 def test_no_pictures_give_no_latents():
-    assert Quadrants().latents([]).shape == (0, 4, 3)
+    system = Quadrants()
+    none = system.latents([])
+    assert none.shape == (0, 4, 3)
+    assert system.decode_tensor(none).shape == system.decode_tensor([]).shape == (0, 3, 8, 8)
+
+
+@pytest.mark.parametrize(
+    "latents",
+    [torch.zeros(4, 3), torch.zeros(1, 5, 3), torch.zeros(1, 4, 2), torch.zeros(1, 4, 3, dtype=torch.int64)],
+)
+def test_latents_of_another_shape_or_kind_are_refused(latents):
+    with pytest.raises(
+        ValueError, match=r"latents are floats \[\d, 4, 3\], not torch.*give what latents\(\) gives"
+    ):
+        Quadrants().decode_tensor(latents)
+
+
+def test_latents_of_any_float_are_decoded():
+    system = Quadrants()
+    latents = system.latents([flat(0.5)])
+    assert torch.equal(system.decode_tensor(latents.double()), system.decode_tensor(latents))
 
 
 def test_continuous_latents_have_no_codes():
@@ -96,6 +116,24 @@ def test_codes_in_parts_are_checked_by_position_and_part():
         system.decode([codes, Codes(codes.ids[:, 0])])
     with pytest.raises(BadCodes, match=r"outside its range: \[256, 16\] codes"):
         system.decode([Codes(codes.ids.flip(-1) + 1)])
+
+
+def test_what_is_no_codes_is_refused():
+    system = Quadrants(quantizer=BITS)
+    [codes] = system.encode([flat(1.0)])
+    for ids in (codes.ids.float(), codes.ids.bool()):
+        with pytest.raises(BadCodes, match=r"item 1: codes of torch\.\w+: give whole numbers"):
+            system.decode([codes, Codes(ids)])
+    with pytest.raises(BadCodes, match=r"item 0: a Tensor: give Codes\(ids\)"):
+        system.decode([codes.ids])
+    assert torch.equal(
+        system.decode_tensor([Codes(codes.ids.to(torch.uint8))]), system.decode_tensor([codes])
+    )
+
+
+def test_another_precision_is_refused():
+    with pytest.raises(ValueError, match="precision 'fp16': use one of fp32, bf16"):
+        Quadrants(precision="fp16")
 
 
 def test_bad_items_are_named_for_latents_too():

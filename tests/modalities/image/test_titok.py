@@ -16,6 +16,7 @@ from modalities.image.base import SHIPPED
 from modalities.image.io import to_image
 from modalities.image.titok import TiTok
 from unitok.modality import BadCodes, BadItem, Codes
+from unitok.strict import ConfigError
 from unitok.testing import conforms
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "titok_emoji64.json"
@@ -129,6 +130,19 @@ def test_bad_items_name_their_place(titok: TiTok, drawn: Image.Image) -> None:
 def test_bad_codes_are_refused(titok: TiTok, ids: list[int]) -> None:
     with pytest.raises(BadCodes):
         titok.decode([Codes(torch.tensor(ids))])
+
+
+@pytest.mark.parametrize(
+    "options", [{"size": 0}, {"patch": 0}, {"encoder": {"width": 16, "heads": 0}}, {"encoder": {"width": 0}}]
+)
+def test_sizes_of_nothing_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="= 0: input should be greater than or equal to 1"):
+        TiTok(weights=None, **{**TINY, **options})
+
+
+def test_decoding_takes_no_other_keyword(titok: TiTok, drawn: Image.Image) -> None:
+    with pytest.raises(TypeError, match="decode takes text, and no size"):
+        titok.decode(titok.encode([drawn]), size=128)
 
 
 def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
