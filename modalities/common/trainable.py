@@ -170,8 +170,17 @@ class Trainable(nn.Module):
         }
 
     def set_extra_state(self, state: Mapping[str, Any]) -> None:
-        """Take back what `get_extra_state` gave."""
-        for name, buffer in self._averages().items():
+        """Take back what `get_extra_state` gave.
+
+        Raises:
+            RuntimeError: of another quantizer, or with running averages where there were none.
+        """
+        own = self._averages()
+        if own.keys() != state["averages"].keys():
+            raise RuntimeError(f"it keeps {sorted(state['averages'])} of a quantizer, this run {sorted(own)}")
+        if self.average is not None and self.average.values.keys() != state["ema"].keys():
+            raise RuntimeError("it was saved with another train.ema or another network")
+        for name, buffer in own.items():
             buffer.copy_(state["averages"][name])
         if self.average is not None:
             self.average.values = {n: v.clone() for n, v in state["ema"].items()}

@@ -9,6 +9,7 @@ stopped. The file at the end is judged as it stands, rounded to half precision.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import sys
@@ -89,7 +90,8 @@ def train(
         run: folder of metrics.jsonl, checkpoints/ and model/.
         output: the .safetensors to write at the end; its .json gets the figures, command and data.
         deepspeed_extra: raw DeepSpeed keys, merged last.
-        init: weights of an earlier stage; what they hold is taken, and must fit.
+        init: weights of an earlier stage; what they hold is taken, and must fit. A run that goes on does not
+            read them again.
         freeze: parts of the network that stay as they are ("encoder", "quantizer").
 
     Returns:
@@ -98,12 +100,16 @@ def train(
     Raises:
         Collapse: after `collapse_after` steps a smaller share of the codes than `collapse_below` is in use.
         Diverged: the loss is no longer a number.
+        ValueError: an `output` that is no .safetensors file.
+        OSError: its folder cannot be made or written.
     """
+    _writable(output)
     start()  # already the start from data speaks with the other ranks
     rank, world = dist.get_rank(), dist.get_world_size()
     if settings.batch % world:
         raise ValueError(f"train.batch {settings.batch} cannot be dealt out to {world} ranks evenly")
-    stage(task.model, init, freeze)
+    fresh = Checkpoints(run / "checkpoints").newest() is None
+    stage(task.model, init if fresh else None, freeze)
     module = Trainable(
         task,
         settings.steps,
@@ -112,7 +118,7 @@ def train(
         ema=settings.ema,
         bf16=settings.precision == "bf16",
     )
-    if Checkpoints(run / "checkpoints").newest() is None:
+    if fresh:
         module.begin(settings.seed, from_data=init is None)  # before DeepSpeed copies the parameters
     extra = dict(deepspeed_extra or {})
     check(extra)
@@ -226,6 +232,17 @@ def _made(task: TokenizerTask, settings: TrainSettings, world: int) -> dict[str,
         "torch": torch.__version__,
         "parameters": sum(p.numel() for p in task.model.parameters()),
     }
+
+
+def _writable(output: Path) -> None:
+    """Refuse a file that could not be written at the end, before anything is trained."""
+    if output.suffix != ".safetensors":
+        raise ValueError(f"output {output} is no .safetensors file: give it that ending")
+    if output.is_dir():
+        raise ValueError(f"output {output} is a folder: name a file in it")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    if not os.access(output.parent, os.W_OK):
+        raise PermissionError(f"output {output} cannot be written: its folder takes no files, name another")
 
 
 def _place(made: Path, output: Path) -> None:

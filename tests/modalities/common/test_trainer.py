@@ -271,6 +271,32 @@ def test_a_second_stage_begins_with_the_first_and_keeps_what_is_frozen(tmp_path:
 
 
 @pytest.mark.slow
+def test_a_run_goes_on_without_the_weights_that_it_began_with(tmp_path: Path) -> None:
+    first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
+    train(ToyTask(), TrainSettings(**{**TOY, "steps": 5}), run=tmp_path / "one", output=first)
+    train(ToyTask(), TrainSettings(**{**TOY, "steps": 5}), run=tmp_path / "two", output=second, init=first)
+    first.unlink()
+    train(ToyTask(), TrainSettings(**{**TOY, "steps": 6}), run=tmp_path / "two", output=second, init=first)
+    assert events(tmp_path / "two", "step")[-1] == (6,)
+
+
+def test_an_output_that_cannot_be_written_is_refused_before_training(tmp_path: Path) -> None:
+    (tmp_path / "folder.safetensors").mkdir()
+    for name, words in (("w.bin", "no .safetensors file"), ("folder.safetensors", "is a folder")):
+        with pytest.raises(ValueError, match=words):
+            train(ToyTask(), TrainSettings(**TOY), run=tmp_path / "run", output=tmp_path / name)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_checkpoint_of_another_quantizer_or_average_says_so() -> None:
+    module = Trainable(ToyTask(), 10, "w.safetensors")
+    state = module.get_extra_state()
+    with pytest.raises(RuntimeError, match="of a quantizer, this run"):
+        module.set_extra_state({**state, "averages": {}})
+    with pytest.raises(RuntimeError, match=r"another train\.ema"):
+        Trainable(ToyTask(), 10, "w.safetensors", ema=0.9).set_extra_state(state)
+
+
 def test_continuous_latents_train_without_codes(tmp_path: Path) -> None:
     class Smooth(ToyTask):
         def __init__(self) -> None:
