@@ -53,7 +53,7 @@ def entries(path: Path) -> Iterator[Entry]:
     """
     if path.is_dir():
         for file in sorted(path.rglob("*")):
-            if file.suffix.lower() in SUFFIXES:
+            if file.suffix.lower() in SUFFIXES and not file.is_dir():
                 key, said = placed(file.relative_to(path))
                 yield Entry(key, file, heldout=said)
     elif path.suffix == ".jsonl" and path.is_file():

@@ -23,7 +23,8 @@ from ..common.usage import Usage
 from .fidelity import FeatureSpace, feature_space, floor, frechet, psnr, ssim
 from .figures import grid
 from .io import read_image, to_image
-from .sources import DamagedArchive, pictures
+from .library import entries
+from .sources import DamagedArchive, Picture, pictures
 
 CELL = 128  # least side of a picture in the figure, in pixels
 
@@ -199,11 +200,15 @@ def _usage(tokenizer: Any) -> Usage:
 
 def _opened(path: Path, skipped: list[dict[str, str]]) -> Iterator[tuple[str, Image.Image]]:
     """Name and picture of each file that can be read; the others are noted, and where reading broke off."""
+    loose = path.is_dir() or (path.suffix == ".jsonl" and path.is_file())  # one bad file spoils no other
     try:
-        for picture in pictures(path):
+        for picture in entries(path) if loose else pictures(path):
             try:
-                yield picture.key, read_image(picture.data)
-            except ValueError as error:
+                yield (
+                    picture.key,
+                    read_image(picture.data if isinstance(picture, Picture) else picture.read()),
+                )
+            except (ValueError, OSError) as error:
                 skipped.append({"file": picture.key, "reason": str(error)})
     except (OSError, DamagedArchive) as error:
         skipped.append({"file": str(path), "reason": f"reading broke off: {error}"})

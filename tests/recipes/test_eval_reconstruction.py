@@ -116,6 +116,14 @@ def test_a_tar_gives_what_its_folder_gives_and_a_cut_one_what_it_has(recipe, fol
     assert "broke off" in found["skipped"][-1]["reason"]
 
 
+def test_a_file_that_cannot_be_opened_spoils_no_other(tmp_path):
+    (tmp_path / "a.png").symlink_to(tmp_path / "gone.png")
+    (tmp_path / "folder.png").mkdir()
+    Image.new("RGB", (64, 64), "red").save(tmp_path / "z.png")
+    found = evaluate(unitok.create("image.titok"), tmp_path, Steerable()).report
+    assert (found["count"], [each["file"] for each in found["skipped"]]) == (1, ["a"])
+
+
 def test_nothing_to_measure_is_an_error_of_one_sentence(recipe, tmp_path):
     (tmp_path / "words.png").write_text("no picture at all")
     with pytest.raises(ValueError, match="no picture could be reconstructed .words: "):
