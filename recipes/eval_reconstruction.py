@@ -54,6 +54,11 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> dict[str, Any]:
     """Evaluate, write the report and give it back."""
     args = parser().parse_args(arguments)
+    if args.out.suffix == ".png":
+        raise ValueError(f"--out {args.out} is the place of the picture: name the report, as in report.json")
+    if args.batch < 1:
+        raise ValueError(f"--batch {args.batch}: give at least 1")
+    args.out.parent.mkdir(parents=True, exist_ok=True)
     options = dict(args.options) | ({} if args.weights is None else {"weights": args.weights})
     options |= {} if args.device == "cpu" else {"device": args.device}
     tokenizer = registry.create(args.modality, **options)
@@ -73,7 +78,6 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
             seen=lambda count: bar.update(task, completed=count),
         )
     report = {"modality": args.modality, **options, "images": str(args.images), **found.report}
-    args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     if found.pairs:
         figure(found.pairs).save(args.out.with_suffix(".png"))

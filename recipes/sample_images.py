@@ -72,6 +72,8 @@ def of_run(options: argparse.Namespace) -> list[Image.Image]:
 def main(arguments: list[str] | None = None) -> None:
     """Draw and save the sheet."""
     options = parser().parse_args(arguments)
+    if options.each < 1:
+        raise ValueError(f"--each {options.each}: give at least 1")
     wanted = options.classes if options.generator else options.prompts
     if not wanted:
         raise ValueError("nothing to draw: give --classes with a generator, or --prompts with a run")

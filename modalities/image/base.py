@@ -103,7 +103,7 @@ class ImageTokenizer(Modality):
     Raises:
         FileNotFoundError: no such weights; what ships is named.
         WeightsMismatch: the file fits another network, or is of another preset.
-        ValueError: another `precision`.
+        ValueError: another `precision`, or a device that is not there.
     """
 
     tokenizer: ClassVar[str]
@@ -127,6 +127,13 @@ class ImageTokenizer(Modality):
     ) -> None:
         if precision not in get_args(Precision):
             raise ValueError(f"precision {precision!r}: use one of {', '.join(get_args(Precision))}")
+        try:
+            torch.empty(0, device=device)
+        except (RuntimeError, AssertionError) as error:
+            reason = " ".join(str(error).split())[:100]
+            raise ValueError(
+                f"device {device!r} cannot be used here ({reason}): name another, as in cpu"
+            ) from error
         if weights == "":
             weights = self.default if preset is None else None
         self.config, net = network(

@@ -116,6 +116,20 @@ def test_a_tar_gives_what_its_folder_gives_and_a_cut_one_what_it_has(recipe, fol
     assert "broke off" in found["skipped"][-1]["reason"]
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--out", "report.png"], "name the report"),
+        (["--batch", "0"], "at least 1"),
+        (["--device", "abacus"], "device 'abacus' cannot be used"),
+    ],
+)
+def test_options_that_cannot_be_are_refused_at_once(recipe, folder, tmp_path, words, said):
+    out = ["--out", str(tmp_path / "report.json")]
+    with pytest.raises(ValueError, match=said):
+        recipe(["--images", str(folder), *out, *words])
+
+
 def test_a_file_that_cannot_be_opened_spoils_no_other(tmp_path):
     (tmp_path / "a.png").symlink_to(tmp_path / "gone.png")
     (tmp_path / "folder.png").mkdir()

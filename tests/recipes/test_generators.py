@@ -107,6 +107,8 @@ def test_files_that_do_not_say_what_they_are(tmp_path: Path):
 def test_nothing_to_draw():
     with pytest.raises(ValueError, match="nothing to draw"):
         sample_images.main(["--generator", "x"])
+    with pytest.raises(ValueError, match="--each 0: give at least 1"):
+        sample_images.main(["--generator", "x", "--each", "0"])
 
 
 @pytest.mark.parametrize(
