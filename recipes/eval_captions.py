@@ -51,6 +51,19 @@ def asked(run: Run, name: str, chat: int) -> tuple[str, str, str]:
     return next(f for f in source.fields if f"{{{f}}}" in turns["user"]), answer, turns["user"]
 
 
+def captions(record: Record, field: str) -> list[str]:
+    """The captions of a record, of which a string is one.
+
+    Raises:
+        ValueError: there is none.
+    """
+    said = record.fields.get(field)
+    texts = [said] if isinstance(said, str) else list(said or [])
+    if not texts or not all(isinstance(text, str) and text.strip() for text in texts):
+        raise ValueError(f"{record.where}: {field} is {said!r}: give a caption or a list of captions")
+    return texts
+
+
 def main(arguments: list[str] | None = None) -> dict[str, Any]:
     """Describe, measure, write."""
     options = parser().parse_args(arguments)
@@ -59,21 +72,26 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     source = run.config.data.sources[options.source]
     records = [r for r in read(Path(run.config.root) / source.path) if isinstance(r, Record)]
     train, held = ([r for r in records if r.fields.get("split") == side] for side in ("train", "heldout"))
+    if not train or not held:
+        raise ValueError(
+            f"{source.path} has {len(train)} records whose split is train and {len(held)} that are heldout: need both"
+        )
+    known, wanted = ([captions(r, answer) for r in side] for side in (train, held))
     asker = Asker(Sampler(decoder.eval(), run.vocabulary, run.modalities), source.fields)
     show = run.modalities[source.fields[field]].show
     looks = [[show(asker.item(r, field)) for r in side] for side in (train, held)]
     sampling = {"temperature": options.temperature, "budget": options.budget}
     ways = {
         "model": asker.answers(question, held, **sampling),
-        "nearest picture": [train[at].fields[answer][0] for at in nearest(*looks)],
-        "random caption": [random.Random(r.key).choice(train).fields[answer][0] for r in held],
+        "nearest picture": [known[at][0] for at in nearest(*looks)],
+        "random caption": [random.Random(r.key).choice(known)[0] for r in held],
     }
-    references = [[plain(text) for text in r.fields[answer]] for r in held]
+    references = [[plain(text) for text in texts] for texts in wanted]
     figures = {way: measures([plain(text) for text in texts], references) for way, texts in ways.items()}
     for way, row in figures.items():
         print(f"{way:18}", "  ".join(f"{key} {value:.3f}" for key, value in row.items()))
     rows = [
-        {"key": r.key, "references": r.fields[answer], **{way: texts[i] for way, texts in ways.items()}}
+        {"key": r.key, "references": wanted[i], **{way: texts[i] for way, texts in ways.items()}}
         for i, r in enumerate(held)
     ]
     report = {**provenance(), "sampling": sampling, "figures": figures, "captions": rows}

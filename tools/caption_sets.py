@@ -42,6 +42,13 @@ def captions(path: Path, heldout: int, out: Path) -> list[dict[str, Any]]:
             raise ValueError(f"{record.where}: {record.reason}")
         texts = record.fields.get("captions") or record.fields.get("caption")
         blobs = [value for value in record.fields.values() if isinstance(value, Blob)]
+        if texts and not (
+            isinstance(texts, str) or (isinstance(texts, list) and all(isinstance(t, str) for t in texts))
+        ):
+            raise ValueError(
+                f"{record.where}: captions are {texts!r:.80}: give a string or a list of strings"
+            )
+        texts = [text for text in ([texts] if isinstance(texts, str) else texts or []) if text.strip()]
         if not texts or not blobs:
             raise ValueError(f"{record.where} has no picture or no captions: both stand under one key")
         name = f"pictures/{path.name.split('.')[0]}-{record.key.replace('/', '-')}{blobs[0].suffix}"
@@ -50,7 +57,7 @@ def captions(path: Path, heldout: int, out: Path) -> list[dict[str, Any]]:
                 f"{record.where}: {name} is there already with another picture: rename one of the tars"
             )
         (out / name).write_bytes(blobs[0].data)
-        lines = [texts] if isinstance(texts, str) else [" ".join(str(text).split()) for text in texts]
+        lines = [" ".join(text.split()) for text in texts]
         found[record.key] = {"key": record.key, "image": {"file": name}, "caption": lines}
     if heldout >= len(found):
         raise ValueError(f"{path} has {len(found)} records, so {heldout} cannot be held out: ask for fewer")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,29 @@ def test_captions_are_measured_beside_the_nearest_picture_and_chance(run: Path, 
     assert [row["key"] for row in written["captions"]] == ["3", "4"]
     assert written["captions"][0]["references"] == ["a red box on white", "something red"]
     assert "commit" in written
+
+
+def test_a_caption_may_be_a_string_and_must_be_there(run: Path, tmp_path: Path):
+    copy = shutil.copytree(run, tmp_path / "run")
+    rows = [json.loads(line) for line in (run / "photos.jsonl").read_text().splitlines()]
+
+    def asked(change: dict[str, object]) -> dict[str, dict[str, float]]:
+        text = "".join(json.dumps({**row, "caption": row["caption"][0], **change}) + "\n" for row in rows)
+        (copy / "photos.jsonl").write_text(text)
+        return eval_captions.main(
+            [str(copy), "--source", "photos", "--budget", "20", "--out", str(tmp_path / "c.json")]
+        )
+
+    assert asked({})["nearest picture"]["bleu4"] == pytest.approx(1, abs=1e-6)
+    assert json.loads((tmp_path / "c.json").read_text())["captions"][0]["references"] == [
+        "a red box on white"
+    ]
+    for change, words in (
+        ({"split": "train"}, "5 records .* 0 that are heldout"),
+        ({"caption": []}, "give a cap"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            asked(change)
 
 
 def test_prompts_are_drawn_on_a_sheet(run: Path, tmp_path: Path):

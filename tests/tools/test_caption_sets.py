@@ -62,6 +62,17 @@ def test_captions_and_classes(tmp_path: Path, captioned: Path):
     assert sum(row["split"] == "heldout" and row["name"] == "cat" for row in classes) == 1
 
 
+def test_captions_are_a_string_or_strings_and_empty_ones_are_left_out(tmp_path: Path):
+    for captions, wanted in (("one  two\nthree", ["one two three"]), (["", "x"], ["x"])):
+        pack(tmp_path / "a.tar", {"a.png": png(1), "a.json": json.dumps({"captions": captions}).encode()})
+        caption_sets.build(tmp_path / "out", [str(tmp_path / "a.tar")], [])
+        assert json.loads((tmp_path / "out" / "photos.jsonl").read_text())["caption"] == wanted
+    for wrong in (5, {"en": "x"}):
+        pack(tmp_path / "b.tar", {"b.png": png(1), "b.json": json.dumps({"captions": wrong}).encode()})
+        with pytest.raises(ValueError, match="give a string or a list of strings"):
+            caption_sets.build(tmp_path / "out", [str(tmp_path / "b.tar")], [])
+
+
 def test_mistakes(tmp_path: Path, captioned: Path):
     with pytest.raises(ValueError, match="has 10 records, so 10 cannot be held out"):
         caption_sets.build(tmp_path / "out", [f"{captioned}:10"], [])
