@@ -17,7 +17,7 @@ from typing import Any
 from unitok.command import command
 from unitok.data.sources import Record, read
 from unitok.eval.caption import measures
-from unitok.eval.describe import Asker, plain
+from unitok.eval.describe import Asker, captions, plain
 from unitok.eval.nearest import nearest
 from unitok.eval.provenance import provenance
 from unitok.generate import Sampler
@@ -51,19 +51,6 @@ def asked(run: Run, name: str, chat: int) -> tuple[str, str, str]:
     return next(f for f in source.fields if f"{{{f}}}" in turns["user"]), answer, turns["user"]
 
 
-def captions(record: Record, field: str) -> list[str]:
-    """The captions of a record, of which a string is one.
-
-    Raises:
-        ValueError: there is none.
-    """
-    said = record.fields.get(field)
-    texts = [said] if isinstance(said, str) else list(said or [])
-    if not texts or not all(isinstance(text, str) and text.strip() for text in texts):
-        raise ValueError(f"{record.where}: {field} is {said!r}: give a caption or a list of captions")
-    return texts
-
-
 def main(arguments: list[str] | None = None) -> dict[str, Any]:
     """Describe, measure, write."""
     options = parser().parse_args(arguments)
@@ -91,7 +78,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     for way, row in figures.items():
         print(f"{way:18}", "  ".join(f"{key} {value:.3f}" for key, value in row.items()))
     rows = [
-        {"key": r.key, "references": wanted[i], **{way: texts[i] for way, texts in ways.items()}}
+        {"key": r.key, "references": wanted[i]} | {way: texts[i] for way, texts in ways.items()}
         for i, r in enumerate(held)
     ]
     report = {**provenance(), "sampling": sampling, "figures": figures, "captions": rows}

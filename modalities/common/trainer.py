@@ -90,8 +90,7 @@ def train(
         run: folder of metrics.jsonl, checkpoints/ and model/.
         output: the .safetensors to write at the end; its .json gets the figures, command and data.
         deepspeed_extra: raw DeepSpeed keys, merged last.
-        init: weights of an earlier stage; what they hold is taken, and must fit. A run that goes on does not
-            read them again.
+        init: weights of an earlier stage, which must fit; a run that goes on does not read them again.
         freeze: parts of the network that stay as they are ("encoder", "quantizer").
 
     Returns:
@@ -100,8 +99,7 @@ def train(
     Raises:
         Collapse: after `collapse_after` steps a smaller share of the codes than `collapse_below` is in use.
         Diverged: the loss is no longer a number.
-        ValueError: an `output` that is no .safetensors file.
-        OSError: its folder cannot be made or written.
+        ValueError, OSError: an `output` that is no .safetensors file or cannot be written.
     """
     _writable(output)
     start()  # already the start from data speaks with the other ranks
@@ -120,8 +118,7 @@ def train(
     )
     if fresh:
         module.begin(settings.seed, from_data=init is None)  # before DeepSpeed copies the parameters
-    extra = dict(deepspeed_extra or {})
-    check(extra)
+    check(extra := dict(deepspeed_extra or {}))
     zero = extra["zero_optimization"] = {"stage": settings.stage, **extra.get("zero_optimization", {})}
     if zero["stage"] > 2:
         raise ValueError(

@@ -67,3 +67,16 @@ class Asker:
 def plain(text: str) -> str:
     """Lower-case words without punctuation: the form in which captions are compared."""
     return " ".join(word for word in words(text) if word.isalnum())
+
+
+def captions(record: Record, field: str) -> list[str]:
+    """The captions of a record, of which a string is one.
+
+    Raises:
+        ValueError: there is none.
+    """
+    said = record.fields.get(field)
+    texts = [said] if isinstance(said, str) else list(said or [])
+    if not texts or not all(isinstance(text, str) and text.strip() for text in texts):
+        raise ValueError(f"{record.where}: {field} is {said!r}: give a caption or a list of captions")
+    return texts
