@@ -1,4 +1,4 @@
-"""Make the SELFIES alphabet that ships: `python tools/build_alphabet.py [--out FILE]` (two minutes).
+"""Make the SELFIES alphabets that ship: `python tools/build_alphabet.py [--wide] [--out FILE]` (two minutes).
 
 It is the union of
 - the symbols in at least 5 molecules of PyPI `chemicals` 1.5.2 that SELFIES can keep (333 of 609),
@@ -6,6 +6,10 @@ It is the union of
   symbols (stereo rings up to two),
 - tetrahedral centres of S, P, Si, N+ and S+,
 and of their mirror images: with "/" also "\\", with "@" also "@@".
+
+The wide one has, besides, every symbol of `chemicals`, every element with charges from -3 to +4, the isotopes
+that occur in nature and the usual radionuclides of medicine and dating, for the elements of
+organic chemistry with up to four hydrogens, also with double and triple bonds.
 """
 
 from __future__ import annotations
@@ -20,9 +24,65 @@ import chemicals
 import selfies
 from rdkit import Chem, rdBase
 
-from modalities.molecule.symbols import ALPHABET, order
+from modalities.molecule.symbols import ALPHABET, WIDE, order
 
 SEEN = 5
+ORGANIC = ("B", "C", "N", "O", "P", "S", "Si", "Se")
+TRACERS = tuple(
+    (int(one.rstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")), one.lstrip("0123456789"))
+    # of medicine, then of dating
+    for one in [
+        "3H",
+        "11C",
+        "14C",
+        "13N",
+        "15O",
+        "18F",
+        "22Na",
+        "32P",
+        "33P",
+        "35S",
+        "36Cl",
+        "45Ca",
+        "51Cr",
+        "57Co",
+        "58Co",
+        "60Co",
+        "59Fe",
+        "67Ga",
+        "68Ga",
+        "64Cu",
+        "75Se",
+        "76Br",
+        "82Br",
+        "82Rb",
+        "89Sr",
+        "90Y",
+        "99Tc",
+        "111In",
+        "123I",
+        "124I",
+        "125I",
+        "131I",
+        "133Xe",
+        "137Cs",
+        "153Sm",
+        "177Lu",
+        "186Re",
+        "188Re",
+        "201Tl",
+        "211At",
+        "223Ra",
+        "10Be",
+        "26Al",
+        "37Ar",
+        "39Ar",
+        "81Kr",
+        "85Kr",
+        "129I",
+        "222Rn",
+    ]
+)
 TABLE = Path(chemicals.__file__).parent / "Identifiers" / "chemical identifiers pubchem large.tsv"
 
 
@@ -72,19 +132,40 @@ def closed(symbols: set[str]) -> list[str]:
     return order(list(symbols))
 
 
+def systematic() -> set[str]:
+    """Elements with charges, and isotopes: what a rule gives, seen or not."""
+    table = Chem.GetPeriodicTable()
+    symbols: set[str] = set()
+    for number in range(1, 104):
+        element = table.GetElementSymbol(number)
+        organic = element in ORGANIC
+        found = [iso for iso in range(1, 3 * number + 2) if table.GetAbundanceForIsotope(number, iso) > 0]
+        tracers = [isotope for isotope, of in TRACERS if of == element]
+        hydrogens = ("", "H1", "H2", "H3", "H4") if organic else ("",)
+        atoms = {f"{isotope}{element}{h}" for isotope in [*found, *tracers] for h in hydrogens}
+        atoms |= {f"{element}{charge:+d}" for charge in range(-3, 5) if charge}
+        if organic:
+            atoms |= {f"{element}H{h}{charge:+d}" for h in range(1, 5) for charge in (-1, 1)}
+        symbols |= {f"[{bond}{atom}]" for atom in atoms for bond in (("", "=", "#") if organic else ("",))}
+    return symbols
+
+
 def main() -> None:
     """Write the alphabet and say how many symbols it has."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--out", type=Path, default=ALPHABET)
-    out: Path = parser.parse_args().out
-    seen = common(TABLE)
-    symbols = closed(seen)
+    parser.add_argument("--wide", action="store_true", help="the wide one")
+    parser.add_argument("--out", type=Path, help="absent: where it ships")
+    args = parser.parse_args()
+    out: Path = args.out or (WIDE if args.wide else ALPHABET)
+    least = 1 if args.wide else SEEN
+    seen = common(TABLE, least)
+    symbols = closed(seen | (systematic() if args.wide else set()))
     head = (
         "# SELFIES 2 symbols in the order of their ids; made by tools/build_alphabet.py\n"
         "# from PyPI chemicals 1.5.2. The order is part of the vocabulary: do not edit.\n"
     )
     out.write_text(head + "\n".join(symbols) + "\n", encoding="utf-8")
-    print(f"{out}: {len(symbols)} symbols, {len(seen)} of them in at least {SEEN} molecules")
+    print(f"{out}: {len(symbols)} symbols, {len(seen)} of them in at least {least} molecules")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Which symbol of a SELFIES string makes which atom, found in one pass without building the molecule.
 
-    creates(symbols, table) -> list of int, one a symbol: the number of its atom, or -1
+    creates(symbols, rule) -> list of int, one a symbol: the number of its atom, or -1
+    rings(symbols, rule) -> how many rings are closed
 
 A symbol makes no atom where it opens a branch or ring, counts the length of one, or stands where no bond is
 left: then the derivation of its branch has ended (Krenn et al. 2020, arXiv 1905.13741, tables of the
@@ -69,6 +70,7 @@ class _Reader:
         self.symbols, self.rule = symbols, rule
         self.at = 0
         self.atoms = 0
+        self.rings = 0
         self.made = [-1] * len(symbols)
 
     def number(self, digits: int, end: int) -> int:
@@ -106,6 +108,7 @@ class _Reader:
                     bonds -= given
             elif bonds is not None:
                 self.number(count, whole)
+                self.rings += 1
                 bonds -= min(order, bonds)
         self.at = max(self.at, end)
 
@@ -117,10 +120,19 @@ def creates(symbols: Sequence[str], rule: Mapping[str, Rule]) -> list[int]:
         symbols: of one SELFIES string, dots included.
         rule: what `rules` gives for their alphabet.
     """
+    return _read(symbols, rule).made
+
+
+def rings(symbols: Sequence[str], rule: Mapping[str, Rule]) -> int:
+    """How many rings the string closes, at the most (two atoms may be named twice)."""
+    return _read(symbols, rule).rings
+
+
+def _read(symbols: Sequence[str], rule: Mapping[str, Rule]) -> _Reader:
     reader = _Reader(symbols, rule)
     start = 0
     for at in [*(k for k, symbol in enumerate(symbols) if symbol == DOT), len(symbols)]:
         reader.at = start
         reader.read(at, None, at)
         start = at + 1
-    return reader.made
+    return reader

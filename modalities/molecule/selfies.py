@@ -27,9 +27,11 @@ from rdkit import Chem, rdBase
 from unitok.modality import BadCodes, BadItem, Codes, Item, Legal, Modality, Spec
 
 from . import structure
+from .align import rings, rules
 from .symbols import (
     ALPHABET,
     DOT,
+    WIDE,
     SelfiesText,
     Smiles,
     bound,
@@ -43,8 +45,10 @@ from .symbols import (
 if TYPE_CHECKING:
     from PIL import Image
 
-LONGEST = 232
-"""Above this many symbols a molecule could have 100 rings, and SMILES has two digits for them."""
+RINGS = 99
+"""SMILES has two digits for rings."""
+FREE = 200
+"""With fewer symbols there cannot be so many rings."""
 
 
 class Selfies(Modality):
@@ -53,8 +57,9 @@ class Selfies(Modality):
     Args:
         constraints: the SELFIES preset of how many bonds an atom may have: "default", "octet_rule" or
             "hypervalent"; lowered where RDKit permits fewer. Part of the fingerprint.
-        longest: the most symbols of one molecule, at most 232.
-        alphabet: a file of symbols, one a line, in place of the one that ships.
+        longest: the most symbols of one molecule.
+        alphabet: None for the 391 symbols of everyday molecules; "wide" for some 2,000, with all elements,
+            charges and isotopes; or a file of symbols, one a line.
     """
 
     suffixes = structure.SUFFIXES
@@ -62,13 +67,15 @@ class Selfies(Modality):
     def __init__(
         self, constraints: str = "default", longest: int = 192, alphabet: str | Path | None = None
     ) -> None:
-        if not 1 <= longest <= LONGEST:
-            raise ValueError(f"longest={longest} is out of range: a molecule has 1 to {LONGEST} symbols")
-        self.symbols = read_alphabet(Path(alphabet) if alphabet is not None else ALPHABET)
+        if longest < 1:
+            raise ValueError(f"longest={longest} is out of range: a molecule has at least one symbol")
+        ships = {None: ALPHABET, "wide": WIDE}
+        self.symbols = read_alphabet(ships[alphabet] if alphabet in ships else Path(alphabet))
         self.table = valences(self.symbols, constraints)
         self._ids = {symbol: i for i, symbol in enumerate(self.symbols)}
         self._atoms = sum(map(is_atom, self.symbols))
         dot = self._ids.get(DOT, len(self.symbols))  # the last one, if there is one
+        self.rules = rules(self.symbols, self.table)
         self._ranges = tuple(r for r in (range(dot), range(dot, len(self.symbols))) if r)
         meaning = json.dumps(["selfies 2", self.symbols, self.table])
         digest = hashlib.sha256(meaning.encode()).hexdigest()
@@ -128,7 +135,7 @@ class Selfies(Modality):
         if unknown is not None:
             raise ValueError(
                 f"symbol {unknown} is not in the alphabet of {len(self.symbols)}: leave the molecule out, or "
-                "give alphabet=FILE with the symbol added (which is another vocabulary)"
+                'take alphabet="wide", or a file with the symbol added (which are other vocabularies)'
             )
         longest = self.spec.length[1]
         if longest is not None and len(symbols) > longest:
@@ -146,6 +153,13 @@ class Selfies(Modality):
                 raise ValueError(
                     f"a fragment begins with {found} at symbol {start}: the first must be an atom"
                 )
+        count = self._rings(ids)
+        if count > RINGS:
+            raise ValueError(f"{count} rings are too many: SMILES can number {RINGS}")
+
+    def _rings(self, ids: Sequence[int]) -> int:
+        """How many rings these symbols close; 0 where they are too few to matter."""
+        return rings([self.symbols[i] for i in ids], self.rules) if len(ids) >= FREE else 0
 
     # -- codes to items -------------------------------------------------------------------------------
 
@@ -189,7 +203,14 @@ class Selfies(Modality):
         """An atom first, in each fragment; then any symbol. A body does not end after a dot."""
         if not prefix or self.symbols[prefix[-1]] == DOT:
             return Legal((range(self._atoms),), end=False)
-        return Legal(self._ranges, end=True)
+        return Legal(self._ranges if self._rings(prefix) < RINGS else self._ringless(), end=True)
+
+    def _ringless(self) -> tuple[range, ...]:
+        """All symbols but rings. One that is read as a digit closes none, but is left out all the same."""
+        kept = [i for i, symbol in enumerate(self.symbols) if "Ring" not in symbol]
+        starts = [i for i in kept if i == 0 or "Ring" in self.symbols[i - 1] or self.symbols[i] == DOT]
+        stops = [*starts[1:], len(self.symbols)]
+        return tuple(range(a, a + sum(a <= i < b for i in kept)) for a, b in zip(starts, stops, strict=True))
 
     def shortest_end(self, prefix: Sequence[int]) -> int:
         """1 where an atom is due, else 0."""

@@ -22,6 +22,7 @@ import selfies
 from rdkit import Chem, rdBase
 
 ALPHABET = Path(__file__).with_name("alphabet.txt")
+WIDE = Path(__file__).with_name("alphabet_wide.txt")
 DOT = "."
 PRESETS = ("default", "octet_rule", "hypervalent")
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from rdkit import Chem, rdBase
 
 from modalities.molecule import structure
-from modalities.molecule.selfies import LONGEST, Selfies
+from modalities.molecule.selfies import RINGS, Selfies
 from modalities.molecule.symbols import (
     SelfiesText,
     Smiles,
@@ -291,9 +291,9 @@ def test_alphabet() -> None:
 
 
 def test_options_are_checked(tmp_path) -> None:
-    with pytest.raises(ValueError, match="longest=500 is out of range"):
-        Selfies(longest=500)
-    assert Selfies(longest=LONGEST).spec.length == (1, LONGEST)
+    with pytest.raises(ValueError, match="longest=0 is out of range"):
+        Selfies(longest=0)
+    assert Selfies(longest=500).spec.length == (1, 500)
     small = tmp_path / "small.txt"
     small.write_text("# three\n[C]\n[O]\n.\n")
     few = Selfies(alphabet=small)
@@ -311,11 +311,34 @@ def test_options_are_checked(tmp_path) -> None:
 
 
 def test_ring_labels_stay_below_a_hundred() -> None:
-    """The cap of 232 symbols is what keeps SMILES to two digits: the worst case that fits it decodes."""
-    body = ["[U]"] * 34 + ["[Ring2]", "[C]", "[#Branch1]"] * 66
-    wide = Selfies(longest=LONGEST)
-    [smiles] = wide.decode([codes(*body)])
-    assert Chem.MolFromSmiles(smiles).GetNumAtoms() == 34
+    """SMILES numbers rings with two digits: 99 of them decode, and no more are legal or accepted."""
+    long = Selfies(longest=1000)
+
+    def ladder(count: int) -> list[str]:
+        return ["[U]"] * 4 + ["[U]", "[Ring1]", "[Ring1]"] * count
+
+    [smiles] = long.decode([codes(*ladder(RINGS))])
+    assert Chem.MolFromSmiles(smiles).GetNumAtoms() == 4 + RINGS
+    with pytest.raises(BadCodes, match="100 rings are too many"):
+        long.decode([codes(*ladder(RINGS + 1))])
+    few, full = (long.legal(codes(*ladder(count)).ids.tolist()) for count in (RINGS - 1, RINGS))
+    legal = {long.symbols[i] for r in full.ranges for i in r}
+    assert legal == {symbol for symbol in long.symbols if "Ring" not in symbol}
+    assert {long.symbols[i] for r in few.ranges for i in r} == set(long.symbols)
+
+
+def test_the_wide_alphabet_has_all_of_the_plain_one_and_what_is_rare() -> None:
+    wide = Selfies(alphabet="wide")
+    assert set(MOLECULES.symbols) <= set(wide.symbols)
+    assert wide.spec.fingerprint != MOLECULES.spec.fingerprint
+    rare = ["[123I]c1ccccc1", "[11CH3]O", "[39Ar]", "[Ru-2]", "[57Fe]", "C[Se+](C)C"]
+    assert [wide.label(back) for back in wide.decode(wide.encode(rare))] == [
+        wide.label(smiles) for smiles in rare
+    ]
+    with pytest.raises(
+        BadItem, match='symbol \\[123I\\] is not in the alphabet of 391: .* take alphabet="wide"'
+    ):
+        MOLECULES.encode(rare)
 
 
 def test_golden_ids() -> None:
