@@ -67,12 +67,17 @@ class Run:
         """The token stores of all sources, built where they are not yet."""
         return tokenize(self.config.data, self.config.root, self.vocabulary, self.modalities, split)
 
+    def weights(self, stores: Mapping[str, Store]) -> dict[str, float]:
+        """Each source's share of tokens, in any unit."""
+        data = self.config.data
+        power = 1 / data.temperature if data.temperature else 0.0
+        return {name: data.sources[name].weight * len(store) ** power for name, store in stores.items()}
+
     def plan(self, stores: Mapping[str, Store], p_null: float | None = None) -> Plan:
         """Which documents stand in which row; `p_null` overrides the configuration's."""
         data = self.config.data
         p_null = data.p_null if p_null is None else p_null
-        weights = {name: data.sources[name].weight for name in stores}
-        return Plan(stores, weights, data.seq_len, data.seed, data.window, p_null)
+        return Plan(stores, self.weights(stores), data.seq_len, data.seed, data.window, p_null)
 
     def decoder(self) -> Decoder:
         """The model at its start: random by the run's seed, or a pretrained folder's weights."""

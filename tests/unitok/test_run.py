@@ -121,3 +121,28 @@ def test_a_pretrained_folder_takes_a_stacked_block(config: Path, tmp_path: Path)
     flat, _ = reopen(start)
     assert flat.vocabulary.block("chords").start == run.vocabulary.block("chords").start
     assert torch.equal(decoder.lm_head.weight, reopen(start)[1].lm_head.weight)
+
+
+def test_a_temperature_weighs_sources_by_their_documents(config: Path, tmp_path: Path) -> None:
+    rows = [{"key": f"s{i}", "said": f"tune {i}", "tune": "1.1.1"} for i in range(5)]
+    (tmp_path / "few.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    few = (
+        "data.sources.few.path=few.jsonl",
+        "data.sources.few.weight=2.0",
+        'data.sources.few.fields={said="text", tune="chords"}',
+        'data.sources.few.chat=[{user="{said}", assistant="{tune}"}]',
+    )
+
+    def ratio(*temperature: str) -> tuple[float, float]:
+        run = Run.of(load(config, [*few, *temperature]))
+        stores = run.stores()
+        weights = run.weights(stores)
+        return weights["tunes"] / weights["few"], len(stores["tunes"]) / len(stores["few"])
+
+    plain, sizes = ratio()
+    assert plain == 0.5
+    assert sizes > 4
+    assert ratio("data.temperature=1")[0] == pytest.approx(0.5 * sizes)
+    assert ratio("data.temperature=4")[0] == pytest.approx(0.5 * sizes**0.25)
+    with pytest.raises(ConfigError, match="temperature"):
+        load(config, ["data.temperature=0.5"])

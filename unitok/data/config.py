@@ -46,6 +46,11 @@ class DataConfig(BaseModel):
     p_null: Annotated[float, Field(ge=0, le=1)] = Field(
         0.0, description="probability that a document loses its condition, for guidance"
     )
+    temperature: Annotated[float, Field(ge=1, allow_inf_nan=False)] | None = Field(
+        None,
+        description="a source's weight is multiplied by its documents to the power of 1 / temperature; 1: sources "
+        "in proportion to their size; absent: weights as they stand",
+    )
     workers: Annotated[int, Field(ge=0)] = Field(0, description="processes that fill rows; 0: none besides")
     prefetch: Annotated[int, Field(ge=1)] = Field(2, description="blocks of rows each worker keeps ready")
     strict: bool = Field(False, description="stop at the first bad record instead of going on without it")

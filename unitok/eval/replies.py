@@ -1,0 +1,107 @@
+"""Ask a model what a record's last turn answers, and put its answer beside the record's.
+
+    for reply in replies(sampler, records, temperature=0.0): reply.wanted, reply.given
+
+Records have "turns" (see docs/data.md). Everything before the last assistant turn is the question; the answer may
+hold the blocks that the record's own answer holds, and begins with the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from rich.progress import track
+
+from unitok.data.sources import Record
+from unitok.document import Document, segment
+from unitok.generate import Sampler
+from unitok.modality import Item
+from unitok.segment import Segment
+
+BATCH = 32
+
+
+class Reply(NamedTuple):
+    """A record's answer and the model's, as items in order; text is joined where it is together."""
+
+    record: Record
+    asked: list[Item]
+    wanted: list[Item]
+    given: list[Item]
+
+
+def content(turn: dict[str, Any], text: str) -> list[tuple[str, Item]]:
+    """A turn's parts as (block, value).
+
+    Raises:
+        ValueError: malformed.
+    """
+    said = turn.get("content")
+    parts = [{text: said}] if isinstance(said, str) else said
+    if (
+        not isinstance(parts, list)
+        or not all(isinstance(p, dict) and len(p) == 1 for p in parts)
+        or not parts
+    ):
+        raise ValueError(f'a turn\'s content is a string or a list of {{"block": value}}, not {said!r:.80}')
+    return [next(iter(part.items())) for part in parts]
+
+
+def split(
+    record: Record, text: str
+) -> tuple[list[tuple[str, list[tuple[str, Item]]]], list[tuple[str, Item]]]:
+    """The turns before the last, with roles, and the parts of the last, which must be the assistant's.
+
+    Raises:
+        ValueError: no turns, or the last is not the assistant's.
+    """
+    turns = record.fields.get("turns")
+    if not isinstance(turns, list) or len(turns) < 2 or turns[-1].get("role") != "assistant":
+        raise ValueError(f"{record.where}: a record to be answered has turns that end with the assistant's")
+    try:
+        return [(turn["role"], content(turn, text)) for turn in turns[:-1]], content(turns[-1], text)
+    except ValueError as error:
+        raise ValueError(f"{record.where}: {error}") from error
+
+
+def replies(sampler: Sampler, records: Sequence[Record], **options: Any) -> Iterator[Reply]:
+    """The model's answers; `options` are those of `Sampler.generate`. Long questions are not cut.
+
+    Raises:
+        ValueError: a record without an answer, or an item that cannot be encoded.
+    """
+    text = sampler.vocabulary.text or ""
+    known = [split(record, text) for record in records]
+    blocks = [tuple(block for block, _ in answer) for _, answer in known]
+    groups = [
+        same[start : start + BATCH]  # answers of a batch hold the same blocks
+        for kind in sorted(set(blocks))
+        for same in [[i for i, one in enumerate(blocks) if one == kind]]
+        for start in range(0, len(same), BATCH)
+    ]
+    found: dict[int, Reply] = {}
+    for group in track(groups, "answers"):
+        asked = [_document(sampler, known[i][0]) for i in group]
+        kind = blocks[group[0]]
+        answers = sampler.generate(asked, produce=sorted(set(kind)), first=kind[0], **options)
+        for i, written in zip(group, answers, strict=True):
+            question = [value for _, parts in known[i][0] for _, value in parts]
+            parts = [part for part in written if isinstance(part, Segment)]
+            given = [sampler.modalities[part.name].decode([part.codes])[0] for part in parts]
+            found[i] = Reply(records[i], question, [value for _, value in known[i][1]], given)
+    yield from (found[i] for i in range(len(records)))
+
+
+def _document(sampler: Sampler, turns: Sequence[tuple[str, list[tuple[str, Item]]]]) -> Document:
+    modalities, text = sampler.modalities, sampler.vocabulary.text
+    out = []
+    for role, parts in turns:
+        joined: list[tuple[str, Item]] = []
+        for block, value in parts:  # as when the documents were made: neighbouring text is one
+            if joined and block == text == joined[-1][0]:
+                joined[-1] = (block, joined[-1][1] + value)
+            else:
+                joined.append((block, value))
+        out.append((role, [segment(modalities[block], value) for block, value in joined]))
+    return Document.chat(out)
