@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 FILE = "conformers.sqlite"
 WAIT = 120.0
 """Seconds to wait for another writer."""
+IN_MEMORY = 20_000
+"""Rows kept where there is no folder; the oldest make room."""
 _TABLE = (
     "CREATE TABLE IF NOT EXISTS conformers (params TEXT, smiles TEXT, positions BLOB, reason TEXT, seconds INTEGER, "
     "PRIMARY KEY (params, smiles)) WITHOUT ROWID"
@@ -37,7 +39,7 @@ class Row(NamedTuple):
 
 
 class Store:
-    """A folder of conformers; without a folder they are kept in memory.
+    """A folder of conformers; without a folder the latest are kept in memory.
 
     Args:
         folder: made if it is not there.
@@ -76,6 +78,8 @@ class Store:
         """
         if self.path is None:
             self._kept.update(rows)
+            for oldest in list(self._kept)[:-IN_MEMORY]:
+                del self._kept[oldest]
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
         packed = [

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from rdkit import Chem
 
-from modalities.molecule import conformer_pool, conformers, etkdg
+from modalities.molecule import conformer_pool, conformer_store, etkdg
 from modalities.molecule.conformer_store import FILE, Row, Store
 from modalities.molecule.conformers import Conformers, Params, embed, several
 
@@ -303,5 +303,10 @@ def test_a_file_that_is_damaged_is_named(tmp_path: Path):
         Conformers(tmp_path).get(["CCO"])
 
 
-def test_names_that_others_use():
-    assert {"Conformers", "Failure", "Params", "embed", "several"} <= set(conformers.__all__)
+def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(conformer_store, "IN_MEMORY", 3)
+    store = Store(None, "p")
+    for n in range(5):
+        store.add({str(n): Row(None, "none")})
+    assert sorted(store.read([str(n) for n in range(5)])) == ["2", "3", "4"]
+    assert len(store) == 3
