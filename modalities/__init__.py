@@ -4,6 +4,7 @@ CATALOG = {
     "image.gigatok": f"{__name__}.image.gigatok:GigaTok",
     "image.instella": f"{__name__}.image.instella:Instella",
     "image.titok": f"{__name__}.image.titok:TiTok",
+    "molecule.mol3d": f"{__name__}.molecule.mol3d:Mol3D",
     "molecule.selfies": f"{__name__}.molecule.selfies:Selfies",
     "pointcloud.any2point": f"{__name__}.pointcloud.tokenizer:PointTokenizer",
     "text.bytes": f"{__name__}.text.raw:Bytes",

@@ -32,12 +32,12 @@ _PARTS = re.compile(r"\[([=#/\\-]{0,2})(?:(Branch|Ring)([1-3])|\d*([A-Z][a-z]?)@
 class Rule(NamedTuple):
     """A symbol taken apart: the bonds it asks for, "Branch", "Ring" or "", and how many it has.
 
-    `count` is the number of digits that follow a branch or ring, and of an atom the most bonds.
+    `size` is the number of digits that follow a branch or ring, and of an atom the most bonds.
     """
 
     order: int
     what: str
-    count: int
+    size: int
 
 
 def rules(symbols: Sequence[str], table: Mapping[str, int]) -> dict[str, Rule]:

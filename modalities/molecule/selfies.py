@@ -69,8 +69,8 @@ class Selfies(Modality):
     ) -> None:
         if longest < 1:
             raise ValueError(f"longest={longest} is out of range: a molecule has at least one symbol")
-        ships = {None: ALPHABET, "wide": WIDE}
-        self.symbols = read_alphabet(ships[alphabet] if alphabet in ships else Path(alphabet))
+        path = ALPHABET if alphabet is None else WIDE if alphabet == "wide" else Path(alphabet)
+        self.symbols = read_alphabet(path)
         self.table = valences(self.symbols, constraints)
         self._ids = {symbol: i for i, symbol in enumerate(self.symbols)}
         self._atoms = sum(map(is_atom, self.symbols))
