@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from modalities.common.checkpoint import Checkpoint, shapes
 from modalities.common.pretrained import read_released
-from modalities.common.weights import WeightsMismatch, is_ours, load_weights, save_weights
+from modalities.common.weights import WeightsMismatch, is_ours, load_weights, read_weights, save_weights
 from unitok import registry
 from unitok.command import command
 
@@ -65,6 +65,7 @@ def fitted(tokenizer: str, path: Path) -> Fitted:
             f"{tokenizer} has no released weights to convert: it opens only files of this project"
         )
     if is_ours(path):
+        read_weights(path)  # a damaged file says so
         raise ValueError(f"{path} is in this project's format already: use it as it is")
     config, state, checkpoint = read_released(path, system.released)
     net: nn.Module = system.Net(config)

@@ -37,7 +37,7 @@ AT_ONCE = 4096
 
 
 @contextlib.contextmanager
-def opened(path: Path) -> Iterator[IO[bytes]]:
+def opened(path: Path) -> Iterator[Any]:
     """A file as a stream of bytes, unpacked on the way.
 
     Raises:

@@ -27,7 +27,7 @@ def stage(net: nn.Module, init: Path | None, freeze: Sequence[str] = ()) -> None
 
     Raises:
         WeightsMismatch: a tensor that the network does not have, or has in another shape.
-        ValueError: a part that the network does not have.
+        ValueError: a part that the network does not have, or nothing left to train.
     """
     if init is not None:
         _load(net, open_checkpoint(init).state, init)
@@ -39,6 +39,8 @@ def stage(net: nn.Module, init: Path | None, freeze: Sequence[str] = ()) -> None
     for name, parameter in net.named_parameters():
         if any(_within(name, part) for part in freeze):
             parameter.requires_grad_(False)
+    if freeze and not any(parameter.requires_grad for parameter in net.parameters()):
+        raise ValueError(f"freeze = {list(freeze)} leaves nothing to train: name fewer parts")
     for name, module in net.named_modules():
         if isinstance(module, Quantizer) and any(_within(name, part) for part in freeze):
             module.frozen = True

@@ -22,7 +22,7 @@ from typing import Any, ClassVar, Literal, Protocol, cast, get_args
 
 import torch
 from PIL import Image
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from unitok.modality import BadCodes, BadItem, Codes, Item, Modality, Spec
@@ -53,6 +53,15 @@ class ImageConfig(Strict):
         "cover",
         description="the picture's middle square (two ways), or all of it squeezed: modalities.image.io.fit",
     )
+
+    @field_validator("range")
+    @classmethod
+    def _apart(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if not value[0] < value[1]:
+            raise ValueError(
+                f"range {list(value)} has no room: black is below white, as in [0, 1] or [-1, 1]"
+            )
+        return value
 
 
 @dataclass(frozen=True, eq=False)

@@ -182,6 +182,11 @@ def test_mistakes_on_the_command_line(tool, toy, file, tmp_path):
     tool.main(["--tokenizer", toy, str(file), str(out), "--force"])
     with pytest.raises(ValueError, match="format already"):
         tool.main(["--tokenizer", toy, "--dry-run", str(out)])
+    cut = tmp_path / "cut.safetensors"
+    cut.write_bytes(out.read_bytes()[:-10])
+    with pytest.raises(ValueError, match="cut") as damaged:
+        tool.main(["--tokenizer", toy, "--dry-run", str(cut)])
+    assert "already" not in str(damaged.value)
     with pytest.raises(ValueError, match="exists: choose another name$"):
         tool.main(["--tokenizer", toy, str(out), str(out), "--force"])
 

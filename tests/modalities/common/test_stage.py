@@ -44,6 +44,8 @@ def test_a_file_of_another_network_and_an_unknown_part_are_refused(tmp_path: Pat
         ValueError, match="freeze names 'enc', which the network does not have: its parts are encoder"
     ):
         stage(net(), None, ["enc"])
+    with pytest.raises(ValueError, match="leaves nothing to train"):
+        stage(net(), None, ["encoder", "decoder", "encoder_two"])
 
 
 def test_the_average_follows_and_stands_in():

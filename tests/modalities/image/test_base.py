@@ -181,3 +181,9 @@ def test_compiled_halves_do_the_same(monkeypatch):
     codes = plain.encode(items)
     assert all(torch.equal(a.ids, b.ids) for a, b in zip(codes, quick.encode(items), strict=True))
     torch.testing.assert_close(quick.decode_tensor(codes), plain.decode_tensor(codes))
+
+
+@pytest.mark.parametrize("odd", [(1.0, 1.0), (1.0, -1.0), (0.0, float("nan"))])
+def test_black_is_below_white(odd):
+    with pytest.raises(ValueError, match="has no room: black is below white"):
+        ImageConfig(range=odd)
