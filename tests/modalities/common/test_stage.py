@@ -68,7 +68,8 @@ def test_the_average_follows_and_stands_in():
 def test_a_frozen_quantizer_keeps_its_codebook():
     for learn in ("ema", "gradient"):
         torch.manual_seed(0)
-        module = nn.ModuleDict({"quantizer": VQ(8, 2, learn=learn, cvq=learn == "gradient")})
+        quantizer = VQ(8, 2, learn=learn, cvq=learn == "gradient")
+        module = nn.ModuleDict({"quantizer": quantizer, "decoder": nn.Linear(2, 2)})
         z = torch.randn(4, 3, 2)
         if learn == "ema":
             module["quantizer"].train()(z)
