@@ -75,7 +75,7 @@ def molecules(path: Path, column: str = "smiles") -> Iterator[str | Chem.Mol | N
             with rdBase.BlockLogs():
                 yield from Chem.ForwardSDMolSupplier(stream)
             return
-        lines = io.TextIOWrapper(io.BufferedReader(stream), encoding="utf-8-sig", newline="")  # type: ignore[type-var]
+        lines = io.TextIOWrapper(io.BufferedReader(stream), encoding="utf-8-sig", newline="")
         try:
             if kind == ".smi":
                 yield from (line.split()[0] for line in lines if line.strip())
