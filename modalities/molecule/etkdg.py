@@ -81,7 +81,8 @@ def search(smiles: str, count: int, params: Params) -> list[Positions]:
             late = False
             for attempt in range(params.attempts):
                 rules = _rules(params, attempt)
-                found = list(rdDistGeom.EmbedMultipleConfs(whole, count, rules))
+                # RDKit numbers one that it gave up for lack of time -1.
+                found = [one for one in rdDistGeom.EmbedMultipleConfs(whole, count, rules) if one >= 0]
                 if found:
                     return [_finished(whole, one, bare.GetNumAtoms(), params) for one in found]
                 late |= rules.GetFailureCounts()[rdDistGeom.EmbedFailureCauses.EXCEEDED_TIMEOUT] > 0
@@ -91,7 +92,7 @@ def search(smiles: str, count: int, params: Params) -> list[Positions]:
         ) from error
     limit = f"{params.seconds} s were over" if late else f"{params.iterations} iterations"
     raise NoConformer(
-        f"{smiles} has no conformer after {params.attempts} attempts ({limit}): leave it out, or allow more",
+        f"{_short(smiles)} has no conformer after {params.attempts} attempts ({limit}): leave it out, or allow more",
         params.seconds if late else 0,
     )
 
@@ -116,3 +117,7 @@ def _finished(whole: Chem.Mol, conformer: int, atoms: int, params: Params) -> Po
     if not np.isfinite(positions).all():
         raise ValueError("the force field gave coordinates that are not finite")
     return positions
+
+
+def _short(smiles: str) -> str:
+    return smiles if len(smiles) <= 120 else smiles[:117] + "..."

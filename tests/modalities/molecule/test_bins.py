@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from held import text
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rdkit import Chem
@@ -97,6 +98,21 @@ def test_a_molecule_comes_back_with_its_chirality(smiles):
     assert error(positions, again) < 0.06
     assert seen(mol, again) == seen(mol, positions)
     assert np.array_equal(to_codes(mol, again), codes)
+
+
+def test_molecules_of_an_sdf_come_back():
+    # The whole of it: median .024, at most .051 Angstrom; 300 of ZINC .040 and .052, 200 of ChEBI-20 .042 and .052.
+    blocks = text("molecule", "gdb1k.sdf.zst").split("$$$$\n")[:-1:5]
+    mols = [ordered(mol) for mol in map(Chem.MolFromMolBlock, blocks) if mol is not None]
+    assert len(mols) > 190
+    errors = []
+    for mol in mols:
+        positions = mol.GetConformer().GetPositions()
+        again = from_codes(mol, to_codes(mol, positions))
+        errors.append(error(positions, again))
+        assert seen(mol, again) == seen(mol, positions)
+    assert np.median(errors) < 0.03
+    assert max(errors) < 0.06
 
 
 def test_errors_add_up_in_an_open_loop_alone():

@@ -188,6 +188,17 @@ def test_a_search_that_ran_out_of_time_is_made_again_with_more(
     assert not Conformers(tmp_path, Params(seconds=5)).get(["CCO"])[1]
 
 
+def test_a_search_ends_in_time_and_says_so():
+    chain = "N[C@@H](CCSC)C(=O)" * 40 + "O"  # 320 atoms: one embedding takes longer than a second
+    start = time.monotonic()
+    with pytest.raises(
+        etkdg.NoConformer, match=r"CSC\.\.\. has no conformer after 1 attempts .1 s were over."
+    ) as caught:
+        etkdg.search(Chem.CanonSmiles(chain), 1, Params(attempts=1, seconds=1))
+    assert caught.value.seconds == 1
+    assert time.monotonic() - start < 60
+
+
 def test_given_coordinates_can_be_kept(tmp_path: Path):
     mol = embed(Chem.MolFromSmiles("OCC"), Params(seed=9))
     Conformers(tmp_path).keep([mol])
