@@ -64,7 +64,7 @@ class Store:
         query = "SELECT positions, reason, seconds FROM conformers WHERE params = ? AND smiles = ?"
         out = {}
         with self._open() as database:
-            for one in smiles:
+            for one in smiles if _has_table(database) else ():
                 row = database.execute(query, (self.params, one)).fetchone()
                 if row is not None:
                     out[one] = Row(_unpacked(row[0]), row[1], row[2])
@@ -103,7 +103,7 @@ class Store:
             return 0
         with self._open() as database:
             query = "SELECT count(*) FROM conformers WHERE params = ?"
-            return int(database.execute(query, (self.params,)).fetchone()[0])
+            return int(database.execute(query, (self.params,)).fetchone()[0]) if _has_table(database) else 0
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
@@ -117,6 +117,11 @@ class Store:
             raise OSError(
                 f"{self.path} cannot be used ({error}): make it again, or name another folder"
             ) from error
+
+
+def _has_table(database: sqlite3.Connection) -> bool:
+    """False for a file that a first writer is about to fill, or was when it was killed."""
+    return database.execute("SELECT 1 FROM sqlite_master WHERE name = 'conformers'").fetchone() is not None
 
 
 def _packed(positions: NDArray[np.float32] | None) -> bytes | None:
