@@ -77,19 +77,31 @@ def _parallel(chunks: list[list[str]], params: Params, workers: int) -> Iterator
 
 def _alone(smiles: list[str], params: Params) -> Iterator[dict[str, Row]]:
     """One molecule at a time in one process, a new one after each that dies."""
-    pool = _pool(1)
+    pool = _fresh()
     try:
         for one in smiles:
             try:
                 yield pool.submit(_chunk, [one], params).result()
             except BrokenProcessPool:
                 pool.shutdown(cancel_futures=True)
-                pool = _pool(1)
                 yield {
                     one: Row(None, f"{one} ended the process that searched for its conformer: leave it out")
                 }
+                pool = _fresh()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _fresh() -> ProcessPoolExecutor:
+    """One process that has been seen to run, so that what ends it is a molecule."""
+    pool = _pool(1)
+    try:
+        pool.submit(os.getpid).result()
+    except BrokenProcessPool as error:
+        raise RuntimeError(
+            "no process can be started: call from a file, under if __name__ == '__main__', or take workers=1"
+        ) from error
+    return pool
 
 
 def _pool(workers: int) -> ProcessPoolExecutor:

@@ -310,6 +310,22 @@ def test_a_worker_that_dies_costs_one_molecule(tmp_path: Path):
     assert done.stdout == "23 CCO ended the process that searched for its conformer: leave it out\n"
 
 
+def test_a_script_without_a_guard_is_told_and_no_molecule_is_blamed(tmp_path: Path):
+    script = tmp_path / "bare.py"
+    script.write_text(
+        "from modalities.molecule.conformers import Conformers\n"
+        f"Conformers({str(tmp_path)!r}).get(['C' * n + 'O' for n in range(1, 25)], workers=2)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, script], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.stderr.splitlines()[-1].startswith(
+        "RuntimeError: no process can be started: call from a file"
+    )
+    assert len(Store(tmp_path, Params().key)) == 0
+
+
 def test_a_file_that_is_damaged_is_named(tmp_path: Path):
     (tmp_path / FILE).write_bytes(b"no database" * 100)
     with pytest.raises(
