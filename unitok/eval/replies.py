@@ -16,10 +16,12 @@ from rich.progress import track
 from unitok.data.sources import Record
 from unitok.document import Document, segment
 from unitok.generate import Sampler
-from unitok.modality import Item
+from unitok.modality import BadItem, Item
 from unitok.segment import Segment
 
 BATCH = 32
+Turns = Sequence[tuple[str, Sequence[tuple[str, Item]]]]
+"""Role and parts (block, value) of each turn."""
 
 
 class Reply(NamedTuple):
@@ -66,34 +68,61 @@ def split(
 
 
 def replies(sampler: Sampler, records: Sequence[Record], **options: Any) -> Iterator[Reply]:
-    """The model's answers; `options` are those of `Sampler.generate`. Long questions are not cut.
+    """The model's answers; `options` are those of `Sampler.generate`. A question that cannot be encoded has none.
 
     Raises:
-        ValueError: a record without an answer, or an item that cannot be encoded.
+        ValueError: a record without turns that end with an answer.
     """
     text = sampler.vocabulary.text or ""
     known = [split(record, text) for record in records]
-    blocks = [tuple(block for block, _ in answer) for _, answer in known]
+    kinds = [tuple(block for block, _ in answer) for _, answer in known]
+    given, _ = answers(sampler, [turns for turns, _ in known], kinds, **options)
+    for record, (turns, answer), found in zip(records, known, given, strict=True):
+        asked = [value for _, parts in turns for _, value in parts]
+        yield Reply(record, asked, [value for _, value in answer], found)
+
+
+def answers(
+    sampler: Sampler, asked: Sequence[Turns], kinds: Sequence[tuple[str, ...]], **options: Any
+) -> tuple[list[list[Item]], dict[int, str]]:
+    """What is written after each question, and which questions cannot be encoded, with reasons.
+
+    Args:
+        asked: turns of parts (block, value).
+        kinds: the blocks that each answer may hold; it begins with the first.
+    """
+    documents: dict[int, Document] = {}
+    refused: dict[int, str] = {}
+    for i, turns in enumerate(asked):
+        try:
+            documents[i] = _document(sampler, turns)
+        except BadItem as error:
+            refused[i] = error.reason
     groups = [
-        same[start : start + BATCH]  # answers of a batch hold the same blocks
-        for kind in sorted(set(blocks))
-        for same in [[i for i, one in enumerate(blocks) if one == kind]]
+        same[
+            start : start + BATCH
+        ]  # answers of a batch hold the same blocks; questions are of about one length
+        for kind in sorted(set(kinds))
+        for same in [sorted((i for i in documents if kinds[i] == kind), key=lambda i: _length(documents[i]))]
         for start in range(0, len(same), BATCH)
     ]
-    found: dict[int, Reply] = {}
+    found: dict[int, list[Item]] = {}
     for group in track(groups, "answers"):
-        asked = [_document(sampler, known[i][0]) for i in group]
-        kind = blocks[group[0]]
-        answers = sampler.generate(asked, produce=sorted(set(kind)), first=kind[0], **options)
-        for i, written in zip(group, answers, strict=True):
-            question = [value for _, parts in known[i][0] for _, value in parts]
-            parts = [part for part in written if isinstance(part, Segment)]
-            given = [sampler.modalities[part.name].decode([part.codes])[0] for part in parts]
-            found[i] = Reply(records[i], question, [value for _, value in known[i][1]], given)
-    yield from (found[i] for i in range(len(records)))
+        kind = kinds[group[0]]
+        written = sampler.generate(
+            [documents[i] for i in group], produce=sorted(set(kind)), first=kind[0], **options
+        )
+        for i, one in zip(group, written, strict=True):
+            parts = [part for part in one if isinstance(part, Segment)]
+            found[i] = [sampler.modalities[part.name].decode([part.codes])[0] for part in parts]
+    return [found.get(i, []) for i in range(len(asked))], refused
 
 
-def _document(sampler: Sampler, turns: Sequence[tuple[str, list[tuple[str, Item]]]]) -> Document:
+def _length(document: Document) -> int:
+    return sum(len(part.codes) for part in document.segments)
+
+
+def _document(sampler: Sampler, turns: Turns) -> Document:
     modalities, text = sampler.modalities, sampler.vocabulary.text
     out = []
     for role, parts in turns:
