@@ -27,7 +27,7 @@ def quiet(items: Sequence[T], what: str) -> Iterable[T]:
 
 @contextmanager
 def shown() -> Iterator[Track]:
-    """A bar for each loop, gone when all are done; nothing where standard error is no terminal."""
+    """A bar for each loop, gone when it is done; nothing where standard error is no terminal."""
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -38,6 +38,10 @@ def shown() -> Iterator[Track]:
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
 
         def track(items: Sequence[T], what: str) -> Iterable[T]:
-            return bar.track(items, description=what)
+            task = bar.add_task(what, total=len(items))
+            for item in items:
+                yield item
+                bar.advance(task)
+            bar.remove_task(task)
 
         yield track
