@@ -1,10 +1,12 @@
-"""How well a run answers with numbers: `python recipes/eval_property.py runs/molecules --data orbitals.jsonl`.
+"""How well a run answers with numbers: `python recipes/eval_property.py runs/properties --data orbitals.jsonl`.
 
-DATA holds records with turns whose last answer is a number (tools/make_molecule_tasks.py writes them). Each
-question is asked once; printed are, for each kind of question, the mean absolute error over the answers that
-are numbers, the share that are, and beside it the error of the training records' median. Answers of "yes"/"no" or R/S are
-compared as words: the share that is right, and the commonest answer's. For a classification of two classes that
-is the accuracy; all answers go to `--out`.
+DATA holds records with turns (tools/make_molecule_tasks.py writes them); those that are held out are asked, once
+and greedily. Printed are, for each kind of question:
+- numbers: the mean absolute error over the answers that are numbers, the share that are, and the error of always
+  giving the median of the training records;
+- other words (R or S, yes or no, names): the share that is right, and that of the commonest training answer;
+- items (molecules): how many answers there are, and the means of the modality's own comparison.
+All answers go to `--out`.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from typing import Any
 
 from unitok.command import command
 from unitok.data.sources import Record, read
-from unitok.eval.numbers import kind, scored
+from unitok.eval.numbers import compared, scored
 from unitok.eval.provenance import provenance
 from unitok.eval.replies import replies, split
 from unitok.generate import Sampler
@@ -34,6 +36,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         "--data", type=Path, required=True, help="records with turns; those held out are asked"
     )
     parser.add_argument("--most", type=int, default=2000, help="at most so many questions of a kind")
+    parser.add_argument("--budget", type=int, default=96, help="most ids of an answer")
     parser.add_argument("--out", type=Path, default=Path("properties.json"))
     options = parser.parse_args(arguments)
     run, decoder = reopen(options.run)
@@ -42,29 +45,37 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     train: dict[str, list[str]] = defaultdict(list)
     for record in read(options.data):
         if isinstance(record, Record):
-            turns, answer = split(record, text)
-            what = kind(" ".join(str(value) for _, parts in turns for block, value in parts if block == text))
+            kind, (_, answer) = str(record.fields.get("kind", "all")), split(record, text)
             if record.fields.get("split") == "train":
-                train[what].append(str(answer[0][1]))
-            elif len(asked[what]) < options.most:
-                asked[what].append(record)
+                train[kind].append(str(answer[0][1]))
+            elif len(asked[kind]) < options.most:
+                asked[kind].append(record)
     if not any(asked.values()):
         raise ValueError(f"{options.data} has no record whose split is not train: there is nothing to ask")
     sampler = Sampler(decoder.eval(), run.vocabulary, run.modalities)
-    answers = list(replies(sampler, [r for some in asked.values() for r in some], temperature=0.0, budget=24))
-    rows = [
-        {"key": r.record.key, "wanted": r.wanted[0], "given": "".join(map(str, r.given))} for r in answers
-    ]
     figures: dict[str, Any] = {}
-    at = 0
-    for name, some in asked.items():
-        part, at = rows[at : at + len(some)], at + len(some)
-        figures[name] = scored([r["wanted"] for r in part], [r["given"] for r in part], train[name])
-        shown = (f"{k} {v:.4f}" if isinstance(v, float) else f"{k} {v}" for k, v in figures[name].items())
-        print(f"{name:40.40}", "  ".join(shown))
-    rows = [
-        {"key": r.record.key, "wanted": r.wanted[0], "given": "".join(map(str, r.given))} for r in answers
-    ]
+    rows = []
+    for kind, some in asked.items():
+        found = list(replies(sampler, some, temperature=0.0, budget=options.budget))
+        block = split(some[0], text)[1][0][0]
+        if block == text:
+            figures[kind] = scored(
+                [r.wanted[0] for r in found], ["".join(r.given) for r in found], train[kind]
+            )
+        else:
+            figures[kind] = compared(run.modalities[block], [(r.wanted[0], r.given) for r in found])
+        shown = (f"{k} {v:.4f}" if isinstance(v, float) else f"{k} {v}" for k, v in figures[kind].items())
+        print(f"{kind:40.40}", "  ".join(shown))
+        label = str if block == text else run.modalities[block].label
+        rows += [
+            {
+                "key": r.record.key,
+                "kind": kind,
+                "wanted": r.wanted[0],
+                "given": [label(one) for one in r.given],
+            }
+            for r in found
+        ]
     report = {**provenance(), "data": str(options.data), "figures": figures, "answers": rows}
     options.out.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return figures

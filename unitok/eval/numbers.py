@@ -2,6 +2,7 @@
 
 number("-0.25") -> -0.25; number("about 3") -> None
 scored(wanted, given, train) -> {"n", "mae", "numbers", "median_mae"} or {"n", "right", "commonest"}
+compared(modality, pairs) -> {"n", "answered", and the means of its own measures}
 """
 
 from __future__ import annotations
@@ -12,21 +13,15 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from unitok.modality import Item, Modality
+
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
-NAMED = re.compile(r"\bthe \w+ [A-Z][a-z]?\b")
-OPENINGS = re.compile(r"^(Give the|What is its|What is) | of\W*$")
 
 
 def number(text: str) -> float | None:
     """The answer as a number: the whole of it must be one, apart from spaces and a full stop."""
     found = NUMBER.fullmatch(text.strip().rstrip("."))
     return float(found.group()) if found else None
-
-
-def kind(question: str) -> str:
-    """What is asked, without the parts that it is asked of ("the second O") and the usual opening."""
-    plain = NAMED.sub("_", " ".join(question.split())).strip(" ?.")
-    return OPENINGS.sub("", plain).strip(" ?.")
 
 
 def scored(wanted: Sequence[str], given: Sequence[str], train: Sequence[str]) -> dict[str, Any]:
@@ -56,3 +51,11 @@ def scored(wanted: Sequence[str], given: Sequence[str], train: Sequence[str]) ->
         "right": statistics.fmean(a.strip() == b.strip() for a, b in zip(wanted, given, strict=True)),
         "commonest": statistics.fmean(a == common for a in wanted),
     }
+
+
+def compared(modality: Modality, pairs: Sequence[tuple[Item, Sequence[Item]]]) -> dict[str, Any]:
+    """Means of `Modality.compare` over the pairs (wanted, given) that have an answer; each measure over those that have it."""
+    found = [modality.compare(wanted, given[0]) for wanted, given in pairs if given]
+    measures = sorted({name for one in found for name in one})
+    means = {name: statistics.fmean(one[name] for one in found if name in one) for name in measures}
+    return {"n": len(pairs), "answered": len(found) / len(pairs), **means}

@@ -30,7 +30,7 @@ ASK = ("{molecule} What is its " + "NAME?", "Give the NAME of {molecule}.")
 def question(key: str, split: str, smiles: str, name: str, answer: str) -> Record:
     """What is its {name}? -> answer."""
     template = dice(key).choice(ASK).replace("NAME", name)
-    return chat(key, split, filled(template, molecule=Molecule(smiles)), [answer])
+    return chat(key, split, name, filled(template, molecule=Molecule(smiles)), [answer])
 
 
 def computed(key: str, split: str, smiles: str, what: str) -> Record:

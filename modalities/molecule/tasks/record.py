@@ -1,7 +1,7 @@
 """Records of a task: what the user says and what the answer is, in parts.
 
-chat("esol/7", "train", ["Name ", Molecule("CCO"), "."], ["ethanol"])
--> {"key": ..., "split": ..., "turns": [{"role": "user", "content": [{"text": "Name "}, {"molecule": "CCO"}, ...
+chat("esol/7", "train", "name", ["Name ", Molecule("CCO"), "."], ["ethanol"])
+-> {"key": ..., "split": ..., "kind": "name", "turns": [{"role": "user", "content": [{"text": "Name "}, {"molecule": "CCO"}, ...
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ class Molecule(str):
 Part = str | Molecule
 
 
-def chat(key: str, split: str, user: Sequence[Part], answer: Sequence[Part]) -> Record:
-    """One question and its answer."""
+def chat(key: str, split: str, kind: str, user: Sequence[Part], answer: Sequence[Part]) -> Record:
+    """One question and its answer; figures are given for each kind of question."""
     turns = [{"role": role, "content": parts(said)} for role, said in (("user", user), ("assistant", answer))]
-    return {"key": key, "split": split, "turns": turns}
+    return {"key": key, "split": split, "kind": kind, "turns": turns}
 
 
 def plain(key: str, split: str, said: Sequence[Part]) -> Record:

@@ -131,4 +131,6 @@ def ask(key: str, split: str, mol: Chem.Mol, kind: str, flat: bool = False) -> R
     if found is None:
         return None
     question, answer = found
-    return chat(key, split, [Molecule(Chem.MolToSmiles(mol) if flat else shown), " " + question], [answer])
+    return chat(
+        key, split, kind, [Molecule(Chem.MolToSmiles(mol) if flat else shown), " " + question], [answer]
+    )

@@ -41,7 +41,7 @@ def denoise(key: str, split: str, smiles: str, tokenizer: Selfies, rate: float =
     if not broken or len(broken) == len(symbols):
         return None
     said = filled(random.choice(MEND), broken=Molecule("".join(broken)))
-    return chat(key, split, said, [Molecule(smiles)])
+    return chat(key, split, "denoise", said, [Molecule(smiles)])
 
 
 def place(key: str, split: str, mol: Chem.Mol) -> Record:
@@ -51,7 +51,7 @@ def place(key: str, split: str, mol: Chem.Mol) -> Record:
         ValueError: no 3D conformer.
     """
     said = filled(dice(key).choice(PLACE), molecule=Molecule(Chem.MolToSmiles(mol)))
-    return chat(key, split, said, [Molecule(in_text(mol))])
+    return chat(key, split, "place", said, [Molecule(in_text(mol))])
 
 
 def seen(key: str, split: str, mol: Chem.Mol) -> Record:
@@ -65,7 +65,9 @@ def seen(key: str, split: str, mol: Chem.Mol) -> Record:
     atoms = list(zip(mol.GetAtoms(), mol.GetConformer().GetPositions().tolist(), strict=True))
     random.shuffle(atoms)
     lines = "; ".join(f"{atom.GetSymbol()} {x:.1f} {y:.1f} {z:.1f}" for atom, (x, y, z) in atoms)
-    return chat(key, split, filled(random.choice(READ), lines=lines), [Molecule(Chem.MolToSmiles(mol))])
+    return chat(
+        key, split, "seen", filled(random.choice(READ), lines=lines), [Molecule(Chem.MolToSmiles(mol))]
+    )
 
 
 def in_text(mol: Chem.Mol) -> str:

@@ -15,22 +15,22 @@ DRAW = ("Draw {name}.", "Give the molecule named {name}.")
 
 def caption(key: str, split: str, smiles: str, text: str) -> Record:
     """Molecule -> text."""
-    return chat(key, split, filled(dice(key).choice(DESCRIBE), molecule=Molecule(smiles)), [text])
+    return chat(key, split, "caption", filled(dice(key).choice(DESCRIBE), molecule=Molecule(smiles)), [text])
 
 
 def molecule(key: str, split: str, smiles: str, text: str) -> Record:
     """Text -> molecule."""
-    return chat(key, split, filled(dice(key).choice(GIVE), text=text), [Molecule(smiles)])
+    return chat(key, split, "molecule", filled(dice(key).choice(GIVE), text=text), [Molecule(smiles)])
 
 
 def name_of(key: str, split: str, smiles: str, name: str) -> Record:
     """Molecule -> IUPAC name."""
-    return chat(key, split, filled(dice(key).choice(NAME), molecule=Molecule(smiles)), [name])
+    return chat(key, split, "iupac", filled(dice(key).choice(NAME), molecule=Molecule(smiles)), [name])
 
 
 def named(key: str, split: str, smiles: str, name: str) -> Record:
     """IUPAC name -> molecule."""
-    return chat(key, split, filled(dice(key).choice(DRAW), name=name), [Molecule(smiles)])
+    return chat(key, split, "named", filled(dice(key).choice(DRAW), name=name), [Molecule(smiles)])
 
 
 def wrapped(key: str, split: str, text: str, known: Mapping[str, str]) -> Record | None:
