@@ -1,0 +1,78 @@
+"""Let a run describe molecules or draw described ones: `python recipes/predict_molecules.py RUN ROWS --write text`.
+
+    python recipes/predict_molecules.py runs/molecules chebi20_test.txt --write text --out captions.tsv
+    python recipes/eval_molecule_captioning.py --predictions captions.tsv --out captioning.json
+    python recipes/predict_molecules.py runs/molecules chebi20_test.txt --write molecule --out molecules.tsv
+    python recipes/eval_molecule_generation.py --predictions molecules.tsv --out generation.json
+
+ROWS is a table with the columns SMILES and description (MolT5's files; .zst too). Written is a table in the form of
+MolT5's predictions. A row that the run's tokenizers cannot encode keeps an empty output, and is counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from modalities.molecule.metrics.predictions import read_pairs
+from unitok.command import command
+from unitok.eval.replies import Turns, answers
+from unitok.generate import Sampler
+from unitok.run import reopen
+
+ASK = {"text": " Describe this molecule.", "molecule": "Give the molecule: "}
+"""What is said beside the molecule or the description, as the tasks word it."""
+HEADS = {"text": "SMILES\tground truth\toutput", "molecule": "description\tground truth\toutput"}
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    out = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    out.add_argument("run", type=Path, help="folder of a finished run")
+    out.add_argument("rows", type=Path, help="table with SMILES and description")
+    out.add_argument("--write", choices=sorted(ASK), required=True, help="what the run writes")
+    out.add_argument("--temperature", type=float, default=0.0, help="0 takes the likeliest id")
+    out.add_argument("--budget", type=int, default=192, help="most ids of an answer")
+    out.add_argument("--most", type=int, default=10**9, help="at most so many rows")
+    out.add_argument("--out", type=Path, default=Path("predictions.tsv"))
+    return out
+
+
+def question(write: str, smiles: str, text: str, block: str) -> Turns:
+    """The user's turn about one row; `block` is the text block's name."""
+    if write == "text":
+        return [("user", [("molecule", smiles), (block, ASK["text"])])]
+    return [("user", [(block, ASK["molecule"] + text)])]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Ask about every row and write the answers; gives how many there are."""
+    options = parser().parse_args(arguments)
+    run, decoder = reopen(options.run)
+    block = run.vocabulary.text
+    if block is None or "molecule" not in run.vocabulary.blocks:
+        raise ValueError(f"{options.run} has no text or no block molecule: train one with both")
+    pairs = read_pairs(options.rows)
+    rows = list(zip(pairs.smiles, pairs.texts, strict=True))[: options.most]
+    asked = [question(options.write, smiles, text, block) for smiles, text in rows]
+    kind = (block,) if options.write == "text" else ("molecule",)
+    sampler = Sampler(decoder.eval(), run.vocabulary, run.modalities)
+    written, refused = answers(
+        sampler, asked, [kind] * len(asked), temperature=options.temperature, budget=options.budget
+    )
+    lines = [HEADS[options.write]]
+    for (smiles, text), said in zip(rows, written, strict=True):
+        output = " ".join("".join(map(str, said)).split())
+        lines.append("\t".join((smiles, text, output) if options.write == "text" else (text, smiles, output)))
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    print(
+        f"{options.out}: {len(rows)} rows, {len(refused)} of which could not be asked; {len(pairs.bad)} unreadable"
+    )
+    for i, reason in list(refused.items())[:5]:
+        print(f"  row {i + 1}: {reason}")
+    return len(rows) - len(refused)
+
+
+if __name__ == "__main__":
+    command(main)

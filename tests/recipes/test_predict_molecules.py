@@ -1,0 +1,107 @@
+"""From a run to predictions, to their figures: both directions, rows that cannot be asked kept and counted."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from modalities.molecule.tasks.text import caption, molecule
+from recipes import eval_molecule_captioning, eval_molecule_generation, eval_property, predict_molecules
+from unitok.config import load
+from unitok.run import Run
+
+ROWS = {
+    "CCO": "The molecule is ethanol.",
+    "CC(=O)O": "The molecule is acetic acid.",
+    "C": "The molecule is methane.",
+}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("molecules")
+    records = [
+        make(f"k/{n}", split, smiles, said)
+        for split in ("train", "heldout")
+        for make in (caption, molecule)
+        for n, (smiles, said) in enumerate(ROWS.items())
+    ]
+    (folder / "rows.jsonl").write_text(
+        "".join(json.dumps(r | {"key": f"{r['split']}/{r['kind']}/{r['key']}"}) + "\n" for r in records)
+    )
+    (folder / "run.toml").write_text(
+        f"""
+        run = "{folder / "run"}"
+        [vocabulary]
+        text = {{ use = "text.bytes" }}
+        molecule = {{ use = "molecule.selfies" }}
+        [model]
+        depth = 1
+        width = 32
+        [train]
+        steps = 1
+        rows = 2
+        warmup = 0
+        progress = false
+        [data]
+        cache = "{folder / "cache"}"
+        seq_len = 128
+        [data.sources.rows]
+        path = "rows.jsonl"
+        """
+    )
+    made = Run.of(load(folder / "run.toml", []))
+    made.trainer(made.stores(), made.stores("heldout")).fit()
+    return made.folder
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    path = tmp_path / "rows.txt"
+    lines = [
+        f"{n}\t{smiles}\t{said}"
+        for n, (smiles, said) in enumerate([*ROWS.items(), ("[39Ar]", "It is argon.")])
+    ]
+    path.write_text("CID\tSMILES\tdescription\n" + "\n".join(lines) + "\n")
+    return path
+
+
+def test_descriptions_are_written_and_measured(run: Path, table: Path, tmp_path: Path, capsys):
+    out = tmp_path / "captions.tsv"
+    assert (
+        predict_molecules.main([str(run), str(table), "--write", "text", "--budget", "12", "--out", str(out)])
+        == 3
+    )
+    assert "symbol [39Ar] is not in the alphabet" in capsys.readouterr().out
+    lines = out.read_text().splitlines()
+    assert lines[0] == "SMILES\tground truth\toutput"
+    assert [line.split("\t")[:2] for line in lines[1:4]] == [[a, b] for a, b in ROWS.items()]
+    report = eval_molecule_captioning.main(["--predictions", str(out), "--out", str(tmp_path / "r.json")])
+    assert report["n"] == 4
+
+
+def test_molecules_are_written_and_all_are_valid(run: Path, table: Path, tmp_path: Path):
+    out = tmp_path / "molecules.tsv"
+    assert (
+        predict_molecules.main(
+            [str(run), str(table), "--write", "molecule", "--budget", "12", "--out", str(out)]
+        )
+        == 4
+    )
+    report = eval_molecule_generation.main(
+        ["--predictions", str(out), "--no-fcd", "--out", str(tmp_path / "r.json")]
+    )
+    assert report["validity"] == 1.0
+
+
+def test_held_out_records_have_figures_by_kind(run: Path, tmp_path: Path):
+    rows = run.parent / "rows.jsonl"
+    figures = eval_property.main(
+        [str(run), "--data", str(rows), "--budget", "12", "--out", str(tmp_path / "r.json")]
+    )
+    assert figures["caption"]["n"] == figures["molecule"]["n"] == 3
+    assert set(figures["caption"]) == {"n", "right", "commonest"}
+    assert 0 <= figures["molecule"]["tanimoto"] <= 1
+    assert len(json.loads((tmp_path / "r.json").read_text())["answers"]) == 6
