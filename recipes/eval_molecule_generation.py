@@ -63,6 +63,8 @@ def measured(rows: Predictions, train: Pairs | None, options: argparse.Namespace
 def main(arguments: list[str] | None = None) -> dict[str, Any]:
     """Read, measure, write."""
     options = parser().parse_args(arguments)
+    if options.rows < 0:
+        raise ValueError(f"--rows {options.rows}: give 0 or more")
     train = read_pairs(options.train) if options.train else None
     return measured(read_predictions(options.predictions, DESCRIPTION), train, options)
 
