@@ -1,0 +1,88 @@
+"""The two recipes that measure molecules and captions: what they write, and one sentence for what is wrong."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+
+from modalities.molecule.metrics import wordnet
+from recipes import eval_molecule_captioning, eval_molecule_generation
+from unitok.command import command
+
+for package in ("nltk", "rouge_score", "tokenizers", "rapidfuzz"):
+    pytest.importorskip(package, reason=f"{package} is not installed")
+
+
+@pytest.fixture(autouse=True)
+def offline(tmp_path, monkeypatch):
+    monkeypatch.setattr(wordnet, "SOURCES", ())
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def train(tmp_path):
+    rows = [
+        {"smiles": "CCN", "text": "The molecule is an amine."},
+        {"smiles": "OCC", "text": "It is ethanol."},
+    ]
+    path = tmp_path / "train.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    return path
+
+
+def test_captions_are_measured_and_written(tmp_path, train, capsys):
+    file = tmp_path / "captions.tsv"
+    file.write_text("SMILES\tground truth\toutput\nCCO\tIt is an alcohol.\t[CLS] It is an alcohol.\nCC\tx\n")
+    out, page = tmp_path / "deep" / "report.json", tmp_path / "deep" / "page.html"
+    found = eval_molecule_captioning.main(
+        ["--predictions", str(file), "--train", str(train), "--out", str(out), "--html", str(page)]
+    )
+    assert json.loads(out.read_text()) == found == json.loads(capsys.readouterr().out)
+    keys = ("bleu2", "bleu4", "rouge1", "rouge2", "rougeL")
+    assert [found[key] for key in keys] == pytest.approx([1.0] * 5)
+    assert found["meteor"] is None
+    assert found["meteor_reason"]
+    assert (found["n"], found["bad_rows"], found["train"]["shared"]) == (1, 1, 1)
+    assert "It is an alcohol." in page.read_text()
+
+
+def test_molecules_are_measured_and_written(tmp_path, train):
+    file = tmp_path / "molecules.tsv"
+    file.write_text("description\tground truth\toutput\nan alcohol\tCCO\tOCC\nan acid\tCC(=O)O\tCC(\n")
+    out, page = tmp_path / "report.json", tmp_path / "page.html"
+    options = ["--predictions", str(file), "--out", str(out), "--html", str(page), "--rows", "1", "--no-fcd"]
+    found = eval_molecule_generation.main([*options, "--train", str(train)])
+    assert json.loads(out.read_text()) == found
+    assert (found["exact"], found["validity"], found["n"]) == (0.5, 0.5, 2)
+    assert (found["novelty"], found["stereo_free"]["exact"]) == (0, 1)
+    assert {"bleu", "levenshtein", "maccs", "rdk", "morgan"} <= set(found) & set(found["stereo_free"])
+    assert "fcd" not in found
+    assert page.read_text().count("data:image/png") == 2
+
+
+@pytest.mark.parametrize("main", [eval_molecule_captioning.main, eval_molecule_generation.main])
+def test_a_mistake_ends_in_one_sentence(main, tmp_path, monkeypatch, capsys):
+    (tmp_path / "odd.tsv").write_text("SMILES\toutput\nC\tx\n")
+    monkeypatch.setattr(sys, "argv", ["recipe", "--predictions", str(tmp_path / "odd.tsv")])
+    with pytest.raises(SystemExit) as ended:
+        command(main)
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: odd.tsv has the columns ['SMILES', 'output'] and none called")
+
+
+@pytest.mark.parametrize("main", [eval_molecule_captioning.main, eval_molecule_generation.main])
+def test_a_negative_number_of_rows_is_refused(main, tmp_path):
+    with pytest.raises(ValueError, match="--rows -1"):
+        main(["--predictions", str(tmp_path / "none.tsv"), "--rows", "-1"])
+
+
+@pytest.mark.parametrize("main", [eval_molecule_captioning.main, eval_molecule_generation.main])
+def test_help_says_what_the_file_holds(main, capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    said = capsys.readouterr().out
+    assert "ground truth" in said
+    assert "--train" in said
