@@ -6,7 +6,8 @@
     python recipes/eval_molecule_generation.py --predictions molecules.tsv --out generation.json
 
 ROWS is a table with the columns SMILES and description (MolT5's files; .zst too). Written is a table in the form of
-MolT5's predictions. A row that the run's tokenizers cannot encode keeps an empty output, and is counted.
+MolT5's predictions. With --like each question stands beside the most similar row of a training table (never the same
+molecule), as in the tasks caption_like and molecule_like. A row that the run's tokenizers cannot encode keeps an empty output, and is counted.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ import argparse
 from pathlib import Path
 
 from modalities.molecule.metrics.predictions import read_pairs
+from modalities.molecule.neighbours import examples
+from modalities.molecule.tasks.record import Molecule
+from modalities.molecule.tasks.text import Example, asked_molecule, asked_text
 from unitok.command import command
 from unitok.eval.replies import Turns, answers
 from unitok.generate import Sampler
 from unitok.run import reopen
 
-ASK = {"text": " Describe this molecule.", "molecule": "Give the molecule: "}
-"""What is said beside the molecule or the description, as the tasks word it."""
 HEADS = {"text": "SMILES\tground truth\toutput", "molecule": "description\tground truth\toutput"}
 
 
@@ -30,7 +32,10 @@ def parser() -> argparse.ArgumentParser:
     out = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     out.add_argument("run", type=Path, help="folder of a finished run")
     out.add_argument("rows", type=Path, help="table with SMILES and description")
-    out.add_argument("--write", choices=sorted(ASK), required=True, help="what the run writes")
+    out.add_argument("--write", choices=sorted(HEADS), required=True, help="what the run writes")
+    out.add_argument(
+        "--like", type=Path, help="training table: show each question's most similar row beside it"
+    )
     out.add_argument("--temperature", type=float, default=0.0, help="0 takes the likeliest id")
     out.add_argument("--budget", type=int, default=192, help="most ids of an answer")
     out.add_argument("--most", type=int, default=10**9, help="at most so many rows")
@@ -38,11 +43,10 @@ def parser() -> argparse.ArgumentParser:
     return out
 
 
-def question(write: str, smiles: str, text: str, block: str) -> Turns:
+def question(write: str, smiles: str, text: str, example: Example | None, block: str) -> Turns:
     """The user's turn about one row; `block` is the text block's name."""
-    if write == "text":
-        return [("user", [("molecule", smiles), (block, ASK["text"])])]
-    return [("user", [(block, ASK["molecule"] + text)])]
+    parts = asked_text(smiles, example) if write == "text" else asked_molecule(text, example)
+    return [("user", [("molecule" if isinstance(one, Molecule) else block, str(one)) for one in parts])]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -54,7 +58,12 @@ def main(arguments: list[str] | None = None) -> int:
         raise ValueError(f"{options.run} has no text or no block molecule: train one with both")
     pairs = read_pairs(options.rows)
     rows = list(zip(pairs.smiles, pairs.texts, strict=True))[: options.most]
-    asked = [question(options.write, smiles, text, block) for smiles, text in rows]
+    beside: list[Example | None] = [None] * len(rows)
+    if options.like:
+        train = read_pairs(options.like)
+        by = "molecule" if options.write == "text" else "text"
+        beside = examples(pairs.smiles, pairs.texts, (train.smiles, train.texts), by)[: options.most]
+    asked = [question(options.write, *row, one, block) for row, one in zip(rows, beside, strict=True)]
     kind = (block,) if options.write == "text" else ("molecule",)
     sampler = Sampler(decoder.eval(), run.vocabulary, run.modalities)
     written, refused = answers(

@@ -4,7 +4,8 @@
         --names --structures zinc250k.smi --qm9 qm9.csv --space gdb1k.sdf
 
 OUT gets one .jsonl for each task that its sources allow; recipes/configs/molecule/*.toml read them:
-  captions      caption (molecule -> text), molecule (text -> molecule), wrapped (names replaced by molecules)
+  captions      caption (molecule -> text), molecule (text -> molecule), caption_like and molecule_like (the same beside
+                the most similar training molecule or description), wrapped (names replaced by molecules)
   names         iupac (molecule -> IUPAC name), named (name -> molecule), from PyPI chemicals
   structures    denoise (SELFIES without some spans -> SELFIES), computed (MW, logP, TPSA)
   qm9           orbitals (HOMO, LUMO, gap)
@@ -30,6 +31,7 @@ from typing import Any
 from rdkit import Chem, rdBase
 from rich.progress import track
 
+from modalities.molecule.neighbours import MoleculeIndex, TextIndex, skeleton
 from modalities.molecule.selfies import Selfies
 from modalities.molecule.tasks import properties, space, structure, text
 from modalities.molecule.tasks.record import Record
@@ -125,16 +127,23 @@ class Makers:
     Args:
         known: lower-case names -> SMILES, for the wrapped texts.
         each: questions of each kind about one molecule in space.
+        examples: SMILES and description of the training molecules.
     """
 
-    def __init__(self, known: dict[str, str], each: int) -> None:
-        self.known, self.each = known, each
+    def __init__(self, known: dict[str, str], each: int, examples: list[tuple[str, str]]) -> None:
+        self.known, self.each, self.examples = known, each, examples
+        smiles, texts = [one for one, _ in examples], [said for _, said in examples]
+        self.by_molecule, self.by_text = MoleculeIndex(smiles), TextIndex(texts, smiles)
         self.tokenizer = Selfies()
 
     def captions(self, key: str, split: str, smiles: str, said: str) -> Iterator[tuple[str, Record | None]]:
         """Caption, molecule and wrapped text."""
         yield "caption", text.caption(key, split, smiles, said)
         yield "molecule", text.molecule(key, split, smiles, said)
+        if (at := self.by_molecule(smiles)) is not None:
+            yield "caption_like", text.caption_like(key, split, smiles, said, self.examples[at])
+        if (at := self.by_text(said, but=smiles)) is not None:
+            yield "molecule_like", text.molecule_like(key, split, smiles, said, self.examples[at])
         yield "wrapped", text.wrapped(key, split, said, self.known)
 
     def names(
@@ -169,16 +178,20 @@ class Makers:
                 yield "flat", space.ask(f"{key}/{kind}/{number}", split, mol, kind, flat=True)
 
 
-def skeleton(smiles: str) -> str:
-    """The connectivity of a molecule: the first 14 letters of its InChIKey.
+def side(bones: str, heldout: float) -> str:
+    """Which side of the split a skeleton is on."""
+    share = int(hashlib.sha256(bones.encode()).hexdigest()[:8], 16) / 2**32
+    return "heldout" if share < heldout else "train"
 
-    Raises:
-        ValueError: not a molecule.
-    """
-    mol = Chem.MolFromSmiles(smiles) if smiles else None
-    if mol is None or not mol.GetNumAtoms():
-        raise ValueError(f"{smiles!r} is no molecule")
-    return str(Chem.MolToInchiKey(mol))[:14]
+
+def usable(rows: Iterable[Row], excluded: set[str], heldout: float) -> list[tuple[str, str]]:
+    """SMILES and description of the rows that are trained on."""
+    found = [(smiles, said, skeleton(smiles)) for _, smiles, said in rows]
+    return [
+        (smiles, said)
+        for smiles, said, bones in found
+        if bones and bones not in excluded and side(bones, heldout) == "train"
+    ]
 
 
 def write(
@@ -195,11 +208,12 @@ def write(
         for key, smiles, beside in rows:
             try:
                 bones = skeleton(smiles)
+                if bones is None:
+                    raise ValueError(f"{smiles!r} is no molecule")
                 if bones in excluded:
                     count["left out: also in --exclude"] += 1
                     continue
-                share = int(hashlib.sha256(bones.encode()).hexdigest()[:8], 16) / 2**32
-                made = list(make(key, "heldout" if share < heldout else "train", smiles, beside))
+                made = list(make(key, side(bones, heldout), smiles, beside))
             except ValueError as error:
                 count["left out: no molecule that can be kept"] += 1
                 if count["left out: no molecule that can be kept"] <= 3:
@@ -234,17 +248,16 @@ def main() -> None:
     if not 0 <= args.heldout < 1:
         raise ValueError(f"--heldout {args.heldout} is out of range: a share from 0 up to, not including, 1")
     args.out.mkdir(parents=True, exist_ok=True)
-    excluded: set[str] = set()
-    with rdBase.BlockLogs():
-        for path in args.exclude:
-            for smiles, *_ in table(path, "SMILES"):
-                try:
-                    excluded.add(skeleton(smiles.replace("\\\\", "\\")))
-                except ValueError:
-                    continue
+    excluded = {
+        bones
+        for path in args.exclude
+        for smiles, *_ in table(path, "SMILES")
+        if (bones := skeleton(smiles.replace("\\\\", "\\"))) is not None
+    }
     named = list(names()) if args.names or args.captions else []
     known = {name.lower(): smiles for _, smiles, (_, others) in named for name in others[:3] if len(name) > 5}
-    makers = Makers(known, args.each)
+    described = [row for path in args.captions for row in list(captions(path))[: args.most]]
+    makers = Makers(known, args.each, usable(described, excluded, args.heldout))
     files: dict[str, Any] = {}
     count: Counter[str] = Counter()
     sources: list[tuple[str, Iterable[Row], Any]] = [

@@ -105,3 +105,12 @@ def test_held_out_records_have_figures_by_kind(run: Path, tmp_path: Path):
     assert set(figures["caption"]) == {"n", "right", "commonest"}
     assert 0 <= figures["molecule"]["tanimoto"] <= 1
     assert len(json.loads((tmp_path / "r.json").read_text())["answers"]) == 6
+
+
+@pytest.mark.parametrize("write", ["text", "molecule"])
+def test_a_question_may_stand_beside_the_most_similar_row(run: Path, table: Path, tmp_path: Path, write: str):
+    plain, beside = tmp_path / "plain.tsv", tmp_path / "beside.tsv"
+    base = [str(run), str(table), "--write", write, "--budget", "8", "--most", "3"]
+    predict_molecules.main([*base, "--out", str(plain)])
+    assert predict_molecules.main([*base, "--like", str(table), "--out", str(beside)]) == 3
+    assert len(beside.read_text().splitlines()) == len(plain.read_text().splitlines()) == 4

@@ -23,6 +23,34 @@ def molecule(key: str, split: str, smiles: str, text: str) -> Record:
     return chat(key, split, "molecule", filled(dice(key).choice(GIVE), text=text), [Molecule(smiles)])
 
 
+Example = tuple[str, str]
+"""SMILES and description of another molecule."""
+
+
+def caption_like(key: str, split: str, smiles: str, text: str, example: Example) -> Record:
+    """Molecule -> text, beside a described molecule that is like it."""
+    return chat(key, split, "caption", asked_text(smiles, example), [text])
+
+
+def molecule_like(key: str, split: str, smiles: str, text: str, example: Example) -> Record:
+    """Text -> molecule, beside a molecule whose description is like it."""
+    return chat(key, split, "molecule", asked_molecule(text, example), [Molecule(smiles)])
+
+
+def asked_text(smiles: str, example: Example | None = None) -> list[Part]:
+    """The question for a description, plain or beside an example."""
+    if example is None:
+        return filled(DESCRIBE[0], molecule=Molecule(smiles))
+    return [Molecule(example[0]), " " + example[1] + " ", *filled(DESCRIBE[0], molecule=Molecule(smiles))]
+
+
+def asked_molecule(text: str, example: Example | None = None) -> list[Part]:
+    """The question for a molecule, plain or beside an example."""
+    if example is None:
+        return filled(GIVE[0], text=text)
+    return [example[1] + " ", Molecule(example[0]), " ", *filled(GIVE[0], text=text)]
+
+
 def name_of(key: str, split: str, smiles: str, name: str) -> Record:
     """Molecule -> IUPAC name."""
     return chat(key, split, "iupac", filled(dice(key).choice(NAME), molecule=Molecule(smiles)), [name])

@@ -1,0 +1,117 @@
+"""The most similar molecule or description of another set: examples to write from (Li et al. 2024, MolReGPT).
+
+    like = MoleculeIndex(smiles)          like("CCO") -> place in `smiles`, or None
+    like = TextIndex(texts, smiles)       like("The molecule is ...", but="CCO")
+
+Molecules are compared by Morgan fingerprints (radius 2, 2,048 bits, Tanimoto), texts by the cosine of their words'
+rarities. One with the same skeleton as `but` (first 14 letters of the InChIKey) is never given: an example must
+not be the answer.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+from rdkit import Chem, DataStructs, rdBase
+from rdkit.Chem import rdFingerprintGenerator
+
+
+def skeleton(smiles: str) -> str | None:
+    """The connections of a molecule as 14 letters; None for what is none."""
+    with rdBase.BlockLogs():
+        mol = Chem.MolFromSmiles(smiles) if smiles else None
+        return str(Chem.MolToInchiKey(mol))[:14] or None if mol is not None and mol.GetNumAtoms() else None
+
+
+class _Index:
+    """Places of items, and which of them are the same molecule."""
+
+    def __init__(self, smiles: Sequence[str]) -> None:
+        self.same: dict[str, list[int]] = defaultdict(list)
+        for at, one in enumerate(smiles):
+            self.same[skeleton(one) or f"none {at}"].append(at)
+
+    def best(self, scores: np.ndarray, but: str | None) -> int | None:
+        """The first place with the highest score whose molecule is another; None where nothing is alike."""
+        scores = scores.copy()
+        scores[self.same.get((but and skeleton(but)) or "", [])] = -1.0
+        at = int(scores.argmax()) if len(scores) else 0
+        return at if len(scores) and scores[at] > 0 else None
+
+
+class MoleculeIndex(_Index):
+    """Molecules to look among."""
+
+    def __init__(self, smiles: Sequence[str]) -> None:
+        super().__init__(smiles)
+        self.make = rdFingerprintGenerator.GetMorganGenerator(radius=2, fpSize=2048)
+        self.bits = [self._bits(one) for one in smiles]
+
+    def _bits(self, smiles: str) -> DataStructs.ExplicitBitVect:
+        with rdBase.BlockLogs():
+            mol = Chem.MolFromSmiles(smiles)
+        return DataStructs.ExplicitBitVect(2048) if mol is None else self.make.GetFingerprint(mol)
+
+    def __call__(self, smiles: str, but: str | None = None) -> int | None:
+        """The place of the most similar molecule that is another than `but`, by default than the one asked for."""
+        scores = np.array(DataStructs.BulkTanimotoSimilarity(self._bits(smiles), self.bits))
+        return self.best(scores, smiles if but is None else but)
+
+
+class TextIndex(_Index):
+    """Descriptions to look among, each of one molecule."""
+
+    def __init__(self, texts: Sequence[str], smiles: Sequence[str]) -> None:
+        super().__init__(smiles)
+        counts = [Counter(_words(text)) for text in texts]
+        spread = Counter(word for count in counts for word in count)
+        self.rarity = {word: math.log((1 + len(texts)) / (1 + n)) + 1 for word, n in spread.items()}
+        self.size = len(texts)
+        found: dict[str, list[tuple[int, float]]] = defaultdict(list)
+        for at, count in enumerate(counts):
+            for word, weight in self._unit(count).items():
+                found[word].append((at, weight))
+        self.postings = {
+            word: (np.array([at for at, _ in rows]), np.array([weight for _, weight in rows]))
+            for word, rows in found.items()
+        }
+
+    def _unit(self, count: Counter[str]) -> dict[str, float]:
+        weights = {word: n * self.rarity[word] for word, n in count.items() if word in self.rarity}
+        length = math.sqrt(sum(weight**2 for weight in weights.values())) or 1.0
+        return {word: weight / length for word, weight in weights.items()}
+
+    def __call__(self, text: str, but: str | None = None) -> int | None:
+        """The place of the most similar description whose molecule is another than `but`."""
+        scores = np.zeros(self.size)
+        for word, weight in self._unit(Counter(_words(text))).items():
+            places, theirs = self.postings[word]
+            scores[places] += weight * theirs
+        return self.best(scores, but)
+
+
+def examples(
+    smiles: Sequence[str], texts: Sequence[str], train: tuple[Sequence[str], Sequence[str]], by: str
+) -> list[tuple[str, str] | None]:
+    """For each molecule and description the most similar training one, (SMILES, description).
+
+    Args:
+        smiles, texts: what examples are sought for.
+        train: SMILES and descriptions to look among.
+        by: "molecule" or "text", what is compared.
+    """
+    if by == "molecule":
+        by_molecule = MoleculeIndex(train[0])
+        found = [by_molecule(one) for one in smiles]
+    else:
+        by_text = TextIndex(train[1], train[0])
+        found = [by_text(text, but=one) for one, text in zip(smiles, texts, strict=True)]
+    return [None if at is None else (train[0][at], train[1][at]) for at in found]
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"\w+", text.lower())
