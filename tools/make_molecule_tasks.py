@@ -9,6 +9,7 @@ OUT gets one .jsonl for each task that its sources allow; recipes/configs/molecu
   names         iupac (molecule -> IUPAC name), named (name -> molecule), from PyPI chemicals
   structures    denoise (SELFIES without some spans -> SELFIES), computed (MW, logP, TPSA)
   qm9           orbitals (HOMO, LUMO, gap)
+  tables        table (any column of any table, such as MoleculeNet's)
   space         place (molecule -> coordinates), seen (coordinates -> molecule), space (distances, angles, radius
                 of gyration, nearest atoms, handedness) and flat (the same questions without coordinates)
 Molecules whose InChIKey skeleton (its first 14 letters) stands in a file of --exclude are left out of all and
@@ -114,6 +115,26 @@ def orbitals(path: Path) -> Iterator[Row]:
         yield f"{path.name}/{number}", smiles, dict(zip(properties.GIVEN, map(float, values), strict=True))
 
 
+def columns(spec: str) -> Iterator[Row]:
+    """Cells of FILE:COLUMN or FILE:COLUMN:NAME; a column that holds 0 and 1 alone is a class.
+
+    Raises:
+        ValueError: no such form, file or column.
+    """
+    path, _, rest = spec.partition(":")
+    column, _, name = rest.partition(":")
+    if not column:
+        raise ValueError(f"--table {spec!r} names no column: write FILE:COLUMN or FILE:COLUMN:NAME")
+    header = opened(Path(path)).partition("\n")[0].split(",")
+    smiles = next((one for one in header if one.strip().lower() in ("smiles", "mol")), "smiles")
+    cells = list(table(Path(path), smiles, column))
+    kinds = {value.strip() for _, value in cells} - {""}
+    words = {"0": "no", "1": "yes", "0.0": "no", "1.0": "yes"} if kinds <= {"0", "1", "0.0", "1.0"} else {}
+    for number, (one, value) in enumerate(cells):
+        key = f"{Path(path).name}/{column}/{number}"
+        yield key, one, (name or column, words.get(value.strip(), value))
+
+
 def posed(path: Path) -> Iterator[Row]:
     """Molecules of an SDF file, with their coordinates."""
     supplier = Chem.ForwardSDMolSupplier(io.BytesIO(opened(path).encode()))
@@ -167,6 +188,12 @@ class Makers:
         """Three orbital energies."""
         for what, value in values.items():
             yield "orbitals", properties.given(f"{key}/{what}", split, smiles, what, value)
+
+    def tables(
+        self, key: str, split: str, smiles: str, cell: tuple[str, str]
+    ) -> Iterator[tuple[str, Record | None]]:
+        """One cell."""
+        yield "table", properties.measured(key, split, smiles, *cell)
 
     def space(self, key: str, split: str, smiles: str, mol: Chem.Mol) -> Iterator[tuple[str, Record | None]]:
         """Coordinates both ways, and questions."""
@@ -238,6 +265,7 @@ def main() -> None:
     parser.add_argument("--names", action="store_true", help="PyPI chemicals, which must be installed")
     parser.add_argument("--structures", type=Path, nargs="*", default=[], help="lists of SMILES")
     parser.add_argument("--qm9", type=Path, nargs="*", default=[], help="tables with smiles, homo, lumo, gap")
+    parser.add_argument("--table", nargs="*", default=[], help="FILE:COLUMN or FILE:COLUMN:NAME")
     parser.add_argument("--space", type=Path, nargs="*", default=[], help="SDF files with coordinates")
     parser.add_argument(
         "--each", type=int, default=2, help="questions of each kind about a molecule in space"
@@ -266,6 +294,7 @@ def main() -> None:
     sources += [("chemicals", named, makers.names)] if args.names else []
     sources += [(p.name, structures(p), makers.structures) for p in args.structures]
     sources += [(p.name, orbitals(p), makers.qm9) for p in args.qm9]
+    sources += [(spec, columns(spec), makers.tables) for spec in args.table]
     sources += [(p.name, posed(p), makers.space) for p in args.space]
     try:
         for name, rows, make in sources:

@@ -47,6 +47,22 @@ def computed(key: str, split: str, smiles: str, what: str) -> Record:
     return question(key, split, smiles, name, f"{function(mol):.{digits}f}")
 
 
+def measured(key: str, split: str, smiles: str, name: str, value: str) -> Record | None:
+    """A column of any table: numbers get two decimals; a column of 0 and 1 is asked with yes and no. None for no value.
+
+    Args:
+        name: how the question calls it.
+        value: the cell as it stands; the caller turns 0 and 1 of a class into "no" and "yes".
+
+    Raises:
+        ValueError: neither a number nor yes or no.
+    """
+    value = value.strip()
+    if not value or value.lower() == "nan":
+        return None
+    return question(key, split, smiles, name, value if value in ("yes", "no") else f"{float(value):.2f}")
+
+
 def given(key: str, split: str, smiles: str, what: str, value: float) -> Record:
     """A property of QM9's table.
 

@@ -131,3 +131,11 @@ def test_numbers_have_their_decimals():
     assert said(properties.given("k", "train", "CCO", "homo", -0.25), 1) == [{"text": "-0.2500"}]
     with pytest.raises(ValueError, match="is not SMILES"):
         properties.computed("k", "train", "C(", "mw")
+
+
+def test_cells_of_a_table_are_numbers_classes_or_nothing():
+    assert said(properties.measured("k", "train", "CCO", "logS", "-0.771"), 1) == [{"text": "-0.77"}]
+    assert said(properties.measured("k", "train", "CCO", "p_np", "yes"), 1) == [{"text": "yes"}]
+    assert properties.measured("k", "train", "CCO", "logS", " ") is None
+    with pytest.raises(ValueError, match="could not convert"):
+        properties.measured("k", "train", "CCO", "logS", "soluble")
