@@ -41,7 +41,8 @@ def debian(scratch: Path) -> Path:
     """Debian's package, downloaded by apt-get and unpacked into the scratch folder: no root, nothing installed."""
     if not shutil.which("apt-get") or not shutil.which("dpkg-deb"):
         raise Unobtainable("no apt-get or dpkg-deb here")
-    _step(scratch, "apt-get", "-q", "download", "wordnet-base")
+    patience = ("-o", "Acquire::Retries=0", "-o", "Acquire::http::Timeout=20")
+    _step(scratch, "apt-get", "-q", *patience, "download", "wordnet-base")
     package = next(scratch.glob("wordnet-base_*.deb"), None)
     if package is None:
         raise Unobtainable("apt-get gave no package")
