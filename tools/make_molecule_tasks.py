@@ -32,8 +32,9 @@ from typing import Any
 from rdkit import Chem, rdBase
 from rich.progress import track
 
-from modalities.molecule.neighbours import MoleculeIndex, TextIndex, skeleton
+from modalities.molecule.neighbours import MoleculeIndex, TextIndex
 from modalities.molecule.selfies import Selfies
+from modalities.molecule.structure import skeleton
 from modalities.molecule.tasks import properties, space, structure, text
 from modalities.molecule.tasks.record import Record
 from unitok.command import command

@@ -16,15 +16,13 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 import numpy as np
-from rdkit import Chem, DataStructs, rdBase
+from rdkit import DataStructs
 from rdkit.Chem import rdFingerprintGenerator
 
+from .structure import parsed, skeleton
 
-def skeleton(smiles: str) -> str | None:
-    """The connections of a molecule as 14 letters; None for what is none."""
-    with rdBase.BlockLogs():
-        mol = Chem.MolFromSmiles(smiles) if smiles else None
-        return str(Chem.MolToInchiKey(mol))[:14] or None if mol is not None and mol.GetNumAtoms() else None
+RADIUS, BITS = 2, 2048
+"""Of Morgan fingerprints."""
 
 
 class _Index:
@@ -48,26 +46,28 @@ class MoleculeIndex(_Index):
 
     def __init__(self, smiles: Sequence[str]) -> None:
         super().__init__(smiles)
-        self.make = rdFingerprintGenerator.GetMorganGenerator(radius=2, fpSize=2048)
+        self.make = rdFingerprintGenerator.GetMorganGenerator(radius=RADIUS, fpSize=BITS)
         self.bits = [self._bits(one) for one in smiles]
 
     def _bits(self, smiles: str) -> DataStructs.ExplicitBitVect:
-        with rdBase.BlockLogs():
-            mol = Chem.MolFromSmiles(smiles)
-        return DataStructs.ExplicitBitVect(2048) if mol is None else self.make.GetFingerprint(mol)
+        mol = parsed(smiles)
+        return DataStructs.ExplicitBitVect(BITS) if mol is None else self.make.GetFingerprint(mol)
 
     def __call__(self, smiles: str, but: str | None = None) -> int | None:
-        """The place of the most similar molecule that is another than `but`, by default than the one asked for."""
+        """The place of the most similar molecule that is another than `but`, by default than the one asked for.
+
+        The first of equals; None where nothing is alike. `but=""` leaves none out.
+        """
         scores = np.array(DataStructs.BulkTanimotoSimilarity(self._bits(smiles), self.bits))
         return self.best(scores, smiles if but is None else but)
 
 
 class TextIndex(_Index):
-    """Descriptions to look among, each of one molecule."""
+    """Descriptions to look among; with `smiles`, each is of one molecule. Words count by tf-idf, log((1 + n) / (1 + df)) + 1."""
 
-    def __init__(self, texts: Sequence[str], smiles: Sequence[str]) -> None:
+    def __init__(self, texts: Sequence[str], smiles: Sequence[str] = ()) -> None:
         super().__init__(smiles)
-        counts = [Counter(_words(text)) for text in texts]
+        counts = [Counter(words(text)) for text in texts]
         spread = Counter(word for count in counts for word in count)
         self.rarity = {word: math.log((1 + len(texts)) / (1 + n)) + 1 for word, n in spread.items()}
         self.size = len(texts)
@@ -86,9 +86,9 @@ class TextIndex(_Index):
         return {word: weight / length for word, weight in weights.items()}
 
     def __call__(self, text: str, but: str | None = None) -> int | None:
-        """The place of the most similar description whose molecule is another than `but`."""
+        """The place of the most similar description whose molecule is another than `but`; as of molecules."""
         scores = np.zeros(self.size)
-        for word, weight in self._unit(Counter(_words(text))).items():
+        for word, weight in self._unit(Counter(words(text))).items():
             places, theirs = self.postings[word]
             scores[places] += weight * theirs
         return self.best(scores, but)
@@ -113,5 +113,6 @@ def examples(
     return [None if at is None else (train[0][at], train[1][at]) for at in found]
 
 
-def _words(text: str) -> list[str]:
+def words(text: str) -> list[str]:
+    """Lower-case words and numbers."""
     return re.findall(r"\w+", text.lower())

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 _PLAIN = {Chem.BondType.SINGLE, Chem.BondType.DOUBLE, Chem.BondType.TRIPLE, Chem.BondType.AROMATIC}
 SUFFIXES = (".smi", ".sdf", ".mol")
+SKELETON = 14
+"""Letters of an InChIKey that say the connections alone: no stereo, isotopes or charges of protons."""
 
 
 def from_smiles(text: str) -> Chem.Mol:
@@ -38,6 +40,26 @@ def from_smiles(text: str) -> Chem.Mol:
         problems = [problem.Message() for problem in Chem.DetectChemistryProblems(raw)]
     reason = problems[0] if problems else "RDKit cannot sanitise it"
     raise ValueError(f"{_short(text)} is no possible molecule ({reason}): mend the structure")
+
+
+def parsed(smiles: str) -> Chem.Mol | None:
+    """The structure of a SMILES; None if it is empty or no molecule."""
+    with rdBase.BlockLogs():
+        mol = Chem.MolFromSmiles(smiles)
+    return mol if mol is not None and mol.GetNumAtoms() else None
+
+
+def skeleton(smiles: str) -> str | None:
+    """The connections of a molecule: the first 14 letters of its InChIKey, the same for all stereoisomers.
+
+    None if it is no molecule, or has no InChI.
+    """
+    mol = parsed(smiles)
+    if mol is None:
+        return None
+    with rdBase.BlockLogs():
+        key = Chem.MolToInchiKey(mol)
+    return str(key[:SKELETON]) or None
 
 
 def check(mol: Chem.Mol) -> None:

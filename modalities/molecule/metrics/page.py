@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..structure import draw
+from ..structure import draw, parsed
 from .generation import GenerationScorer
 from .predictions import Predictions
-from .profile import parsed
 
 SIDE = 220  # pixels of a drawing
 WAYS = {

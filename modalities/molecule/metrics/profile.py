@@ -8,9 +8,9 @@ from typing import Any
 from rdkit import Chem, DataStructs, rdBase
 from rdkit.Chem import MACCSkeys, rdFingerprintGenerator
 
+from ..structure import parsed
+
 RADIUS = 2
-SKELETON = 14
-"""Letters of an InChIKey that say the connections alone: no stereo, isotopes or charges of protons."""
 
 
 @dataclass(frozen=True)
@@ -67,27 +67,10 @@ class Profiles:
             )
 
 
-def parsed(smiles: str) -> Chem.Mol | None:
-    """The structure of a SMILES; None if it is empty or no molecule."""
-    with rdBase.BlockLogs():
-        mol = Chem.MolFromSmiles(smiles)
-    return mol if mol is not None and mol.GetNumAtoms() else None
-
-
 def canonical(smiles: str) -> str | None:
     """Canonical SMILES with stereo; None if it is empty or no molecule."""
     mol = parsed(smiles)
     return None if mol is None else str(Chem.MolToSmiles(mol))
-
-
-def skeleton(smiles: str) -> str | None:
-    """The first 14 letters of the InChIKey, the same for all stereoisomers; None if it is no molecule."""
-    mol = parsed(smiles)
-    if mol is None:
-        return None
-    with rdBase.BlockLogs():
-        key = Chem.MolToInchiKey(mol)
-    return str(key[:SKELETON]) or None
 
 
 def tanimoto(a: Any, b: Any) -> float:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from modalities.molecule.neighbours import MoleculeIndex, TextIndex, examples, skeleton
+from modalities.molecule.neighbours import MoleculeIndex, TextIndex, examples
+from modalities.molecule.structure import skeleton
 from modalities.molecule.tasks.text import asked_molecule, asked_text, caption_like, molecule_like
 
 SMILES = ["CCO", "CCCO", "c1ccccc1", "C[C@H](N)C(=O)O", "C[C@@H](N)C(=O)O", "no molecule"]
