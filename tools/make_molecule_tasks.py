@@ -138,8 +138,9 @@ def columns(spec: str) -> Iterator[Row]:
 
 def posed(path: Path) -> Iterator[Row]:
     """Molecules of an SDF file, with their coordinates."""
-    supplier = Chem.ForwardSDMolSupplier(io.BytesIO(opened(path).encode()))
-    for number, mol in enumerate(supplier):
+    with rdBase.BlockLogs():
+        mols = list(Chem.ForwardSDMolSupplier(io.BytesIO(opened(path).encode())))
+    for number, mol in enumerate(mols):
         yield f"{path.name}/{number}", "" if mol is None else Chem.MolToSmiles(mol), mol
 
 
@@ -237,7 +238,9 @@ def write(
             try:
                 bones = skeleton(smiles)
                 if bones is None:
-                    raise ValueError(f"{smiles!r} is no molecule")
+                    raise ValueError(
+                        f"{smiles!r} is no molecule" if smiles else "RDKit cannot read the record"
+                    )
                 if bones in excluded:
                     count["left out: also in --exclude"] += 1
                     continue

@@ -31,7 +31,7 @@ from . import structure
 from .align import creates
 from .conformers import Conformers, Params
 from .e3fp import atom_ids
-from .posed import carry, heavy, in_space
+from .posed import carry, from_cxsmiles, heavy, in_space
 from .selfies import Selfies
 from .stereo import Ints
 from .symbols import SelfiesText
@@ -135,7 +135,7 @@ class Mol3D(Modality):
         """The item without hydrogens; a CXSMILES string as the molecule that it describes."""
         try:
             if isinstance(item, str) and " |" in item:
-                item = structure.from_smiles(item)
+                item = from_cxsmiles(item)
             return heavy(item) if isinstance(item, Chem.Mol) else item
         except ValueError as error:
             raise BadItem(index, str(error)) from error
@@ -260,7 +260,7 @@ class Mol3D(Modality):
     def mol(self, item: Item) -> Chem.Mol:
         """The RDKit structure of any item that `encode` takes. ValueError where there is none."""
         if isinstance(item, str) and " |" in item:
-            return structure.from_smiles(item)
+            return from_cxsmiles(item)
         return self.plain.mol(item)
 
     def read(self, data: bytes, suffix: str) -> Item:

@@ -6,11 +6,32 @@ coordinates (`CO |(0,0,0;1.43,0,0)|`, ChemAxon's extended SMILES, which RDKit re
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 from numpy.typing import NDArray
 from rdkit import Chem
 
+from . import structure
+
+PLACES = re.compile(r"\|[^|]*?\(([^)]*)\)")
 Floats = NDArray[np.float64]
+
+
+def from_cxsmiles(text: str) -> Chem.Mol:
+    """The molecule of a CXSMILES string, in space if its coordinates have three numbers each.
+
+    Raises:
+        ValueError: no SMILES, or coordinates for another number of atoms (RDKit would fill them up in silence).
+    """
+    mol = structure.from_smiles(text)
+    places = PLACES.search(text)
+    if places is not None and places[1].count(";") + 1 != mol.GetNumAtoms():
+        raise ValueError(
+            f"{text.split()[0][:60]} has {mol.GetNumAtoms()} atoms and {places[1].count(';') + 1} coordinates: "
+            "give three numbers for each atom"
+        )
+    return mol
 
 
 def in_space(mol: Chem.Mol) -> bool:

@@ -145,6 +145,10 @@ def test_what_is_out_of_place_is_refused():
     lost = placed(Chem.MolFromSmiles("CO"), np.array([[0, 0, 0], [np.nan, 0, 0]]))
     with pytest.raises(BadItem, match="atom 1 are not finite"):
         BINS.encode(["CC", lost])
+    for text in ("CO |(0,0,1)|", "CO |(0,0,1;1,0,1;2,0,1)|"):
+        with pytest.raises(BadItem, match=r"CO has 2 atoms and [13] coordinates"):
+            BINS.encode([text])
+    assert BINS.mark not in BINS.encode(["CO |(0,0;1,0)|"])[0].ids.tolist()  # flat
     with pytest.raises(ValueError, match="write='xyz' is not known"):
         Mol3D(write="xyz")
     with pytest.raises(ValueError, match="levels=0 is too low to write"):
