@@ -24,8 +24,8 @@ from typing import Any
 from rdkit import Chem, rdBase
 
 from modalities.molecule.conformers import Conformers
+from modalities.molecule.files import text_of
 from modalities.molecule.shells import Settings, shells
-from tools.make_molecule_tasks import opened
 from unitok.command import command
 from unitok.eval.provenance import provenance
 
@@ -39,9 +39,9 @@ def molecules(path: Path, count: int, folder: Path | None) -> list[Chem.Mol]:
     """The first `count` molecules with coordinates."""
     with rdBase.BlockLogs():
         if ".sdf" in path.suffixes:
-            every = Chem.ForwardSDMolSupplier(io.BytesIO(opened(path).encode()))
+            every = Chem.ForwardSDMolSupplier(io.BytesIO(text_of(path).encode()))
             return [mol for mol in every if mol is not None][:count]
-        smiles = [line.split()[0] for line in opened(path).splitlines() if line.strip()][:count]
+        smiles = [line.split()[0] for line in text_of(path).splitlines() if line.strip()][:count]
         found, failures = Conformers(folder).get(smiles, progress=True)
     print(f"{len(failures)} of {len(smiles)} have no conformer")
     return [mol for mol in found if mol is not None]

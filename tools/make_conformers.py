@@ -12,13 +12,10 @@ already is not made again, so a run that was stopped goes on; several may write 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import csv
-import gzip
 import io
 import json
 import os
-import zlib
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -28,37 +25,13 @@ from rdkit import Chem, rdBase
 from rich.console import Console
 
 from modalities.molecule.conformers import Conformers, Failure, Params
+from modalities.molecule.files import opened
 from modalities.molecule.posed import heavy, in_space
 from unitok.command import command
 
 SUFFIXES = (".smi", ".csv", ".tsv", ".jsonl", ".sdf")
 AT_ONCE = 4096
 """Molecules between two looks into the folder."""
-
-
-@contextlib.contextmanager
-def opened(path: Path) -> Iterator[Any]:
-    """A file as a stream of bytes, unpacked on the way.
-
-    Raises:
-        OSError: packed data that are damaged.
-    """
-    with path.open("rb") as file:
-        try:
-            if path.suffix == ".gz":
-                yield gzip.GzipFile(fileobj=file)
-            elif path.suffix == ".zst":
-                import zstandard
-
-                yield zstandard.ZstdDecompressor(max_window_size=2**31).stream_reader(file)
-            else:
-                yield file
-        except Exception as error:
-            if isinstance(error, (EOFError, zlib.error)) or type(error).__name__ == "ZstdError":
-                raise OSError(
-                    f"{path} is no {path.suffix} file or a damaged one ({error}): copy it again"
-                ) from error
-            raise
 
 
 def molecules(path: Path, column: str = "smiles") -> Iterator[str | Chem.Mol | None]:

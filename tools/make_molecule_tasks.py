@@ -32,6 +32,7 @@ from typing import Any
 from rdkit import Chem, rdBase
 from rich.progress import track
 
+from modalities.molecule.files import text_of
 from modalities.molecule.neighbours import MoleculeIndex, TextIndex
 from modalities.molecule.selfies import Selfies
 from modalities.molecule.structure import skeleton
@@ -42,34 +43,13 @@ from unitok.command import command
 Row = tuple[str, str, Any]  # key, SMILES, what stands beside it
 
 
-def opened(path: Path) -> str:
-    """The text of a file, unpacked.
-
-    Raises:
-        ValueError: not UTF-8.
-    """
-    data = path.read_bytes()
-    if path.suffix == ".zst":
-        import zstandard
-
-        data = zstandard.ZstdDecompressor().stream_reader(io.BytesIO(data)).read()
-    elif path.suffix == ".gz":
-        import gzip
-
-        data = gzip.decompress(data)
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: byte {error.start} is not UTF-8: give a text file") from error
-
-
 def table(path: Path, *columns: str) -> Iterator[list[str]]:
     """Rows of a table with a header, tab or comma separated, reduced to these columns.
 
     Raises:
         ValueError: a column is missing.
     """
-    content = opened(path)
+    content = text_of(path)
     tabs = "\t" in content.partition("\n")[0]
     quoting = csv.QUOTE_NONE if tabs else csv.QUOTE_MINIMAL
     rows = csv.DictReader(io.StringIO(content), delimiter="\t" if tabs else ",", quoting=quoting)
@@ -101,7 +81,7 @@ def names() -> Iterator[Row]:
 
 def structures(path: Path) -> Iterator[Row]:
     """A list of SMILES, or a table with a column smiles."""
-    lines = opened(path).splitlines()
+    lines = text_of(path).splitlines()
     if lines and "smiles" in lines[0].lower().split(","):
         yield from ((f"{path.name}/{n}", row[0], None) for n, row in enumerate(table(path, "smiles")))
     else:
@@ -126,7 +106,7 @@ def columns(spec: str) -> Iterator[Row]:
     column, _, name = rest.partition(":")
     if not column:
         raise ValueError(f"--table {spec!r} names no column: write FILE:COLUMN or FILE:COLUMN:NAME")
-    header = opened(Path(path)).partition("\n")[0].split(",")
+    header = text_of(Path(path)).partition("\n")[0].split(",")
     smiles = next((one for one in header if one.strip().lower() in ("smiles", "mol")), "smiles")
     cells = list(table(Path(path), smiles, column))
     kinds = {value.strip() for _, value in cells} - {""}
@@ -139,7 +119,7 @@ def columns(spec: str) -> Iterator[Row]:
 def posed(path: Path) -> Iterator[Row]:
     """Molecules of an SDF file, with their coordinates."""
     with rdBase.BlockLogs():
-        mols = list(Chem.ForwardSDMolSupplier(io.BytesIO(opened(path).encode())))
+        mols = list(Chem.ForwardSDMolSupplier(io.BytesIO(text_of(path).encode())))
     for number, mol in enumerate(mols):
         yield f"{path.name}/{number}", "" if mol is None else Chem.MolToSmiles(mol), mol
 
