@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from modalities.molecule.metrics import wordnet
+from modalities.common import wordnet
 from recipes import eval_molecule_captioning, eval_molecule_generation
 from unitok.command import command
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from modalities.molecule.metrics import wordnet
+from modalities.common import wordnet
 from modalities.molecule.tasks.text import caption, molecule
 from recipes import eval_molecule_captioning, eval_molecule_generation, eval_property, predict_molecules
 from unitok.config import load

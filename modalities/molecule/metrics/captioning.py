@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from . import wordnet
+from ...common import wordnet
 from .pieces import pieces
 from .progress import Track, quiet
 

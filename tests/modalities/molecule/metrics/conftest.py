@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from wordnet_toys import two_words
 
-from modalities.molecule.metrics import wordnet
+from modalities.common import wordnet
 
 SHARED = Path(__file__).parents[5] / "shared" / "data" / "molecule"
 
@@ -23,15 +24,7 @@ def held():
 @pytest.fixture
 def dictionary(tmp_path):
     """A `dict` folder in WordNet's format in which car and auto are synonyms."""
-    folder = tmp_path / "dict"
-    folder.mkdir()
-    for part in wordnet.PARTS:
-        (folder / f"data.{part}").write_text("")
-        (folder / f"index.{part}").write_text("")
-    (folder / "data.adj").write_text("  1 WordNet 9.9 Copyright nobody\n")
-    (folder / "data.noun").write_text("00000000 06 n 02 car 0 auto 0 000 | a vehicle\n")
-    (folder / "index.noun").write_text("auto n 1 0 1 0 00000000\ncar n 1 0 1 0 00000000\n")
-    return folder
+    return two_words(tmp_path / "dict")
 
 
 @pytest.fixture

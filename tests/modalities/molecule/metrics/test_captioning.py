@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from modalities.molecule.metrics import wordnet
+from modalities.common import wordnet
 from modalities.molecule.metrics.captioning import CaptionScorer, bleu, meteor, rouge
 from modalities.molecule.metrics.pieces import pieces
 from modalities.molecule.metrics.predictions import SMILES, read_predictions

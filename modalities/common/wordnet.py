@@ -1,4 +1,4 @@
-"""WordNet (Princeton University, wordnet.princeton.edu) as a folder that nltk reads, for METEOR's synonyms.
+"""WordNet (Princeton University, wordnet.princeton.edu) as a folder that nltk reads: METEOR's synonyms, lemmas of nouns.
 
 nltk ships none. `folder` finds one, or makes one in the user's cache from, in this order: an installed
 /usr/share/wordnet; Debian's package wordnet-base (WordNet 3.0, fetched by apt-get and unpacked without root); the
@@ -102,10 +102,10 @@ def folder(root: Path | None = None, say: Callable[[str], None] | None = None) -
             except (Unobtainable, OSError) as error:
                 tried.append(f"{name}: {error}")
                 continue
-        (say or _print)(f"WordNet for METEOR: {ready}, made from {name}")
+        (say or _print)(f"WordNet: {ready}, made from {name}")
         return ready
     raise NoWordNet(
-        "METEOR needs WordNet and none can be had: install Debian's wordnet-base or put its files into "
+        "WordNet is needed and none can be had: install Debian's wordnet-base or put its files into "
         f"{ready} (tried {'; '.join(tried) or 'nothing'})"
     )
 
@@ -163,7 +163,7 @@ def reader(ready: Path) -> Any:
             return WordNetCorpusReader(str(ready), None)
     except (OSError, ValueError, AssertionError, LookupError, WordNetError) as error:
         raise NoWordNet(
-            f"METEOR needs WordNet and {ready} cannot be read ({error}): remove that folder"
+            f"WordNet is needed and {ready} cannot be read ({error}): remove that folder"
         ) from error
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import subprocess
 
 import pytest
+from wordnet_toys import two_words
 
-from modalities.molecule.metrics import wordnet, wordnet_sources
+from modalities.common import wordnet, wordnet_sources
 
 nltk = pytest.importorskip("nltk", reason="nltk is not installed")
 
@@ -14,6 +15,11 @@ nltk = pytest.importorskip("nltk", reason="nltk is not installed")
 @pytest.fixture(autouse=True)
 def path(monkeypatch):
     monkeypatch.setattr(nltk.data, "path", list(nltk.data.path))
+
+
+@pytest.fixture
+def dictionary(tmp_path):
+    return two_words(tmp_path / "dict")
 
 
 def test_a_folder_is_made_once_and_read_by_nltk(dictionary, tmp_path, monkeypatch):
