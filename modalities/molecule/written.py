@@ -6,7 +6,7 @@
 
 `Bins` are quantised internal coordinates (see `bins`): invertible, up to their width. `Ranked` are folded E3FP
 ids of the levels above 0 (level 0 follows from the formula): hashes, so conformers are made with ETKDG, and
-that one is taken whose own ids agree with most of the codes.
+that one is taken whose own ids agree with most of the codes. Codes stay noted on the atoms that they placed (`told`).
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from . import bins, conformers
 from .e3fp import atom_ids
 from .posed import heavy, placed
 from .stereo import Ints
+from .told import note
 
 
 class Way(Protocol):
@@ -52,12 +53,15 @@ class Bins:
         """What the codes say of the first atoms; distance geometry places those that have none."""
         positions = bins.from_codes(mol, codes)
         if len(codes) == mol.GetNumAtoms():
-            return placed(mol, positions)
-        known = {atom: Point3D(*map(float, where)) for atom, where in enumerate(positions)}
-        whole = Chem.AddHs(mol)
-        if rdDistGeom.EmbedMolecule(whole, coordMap=known, randomSeed=1, maxAttempts=5) < 0:
-            return None
-        return heavy(whole)
+            out = placed(mol, positions)
+        else:
+            known = {atom: Point3D(*map(float, where)) for atom, where in enumerate(positions)}
+            whole = Chem.AddHs(mol)
+            if rdDistGeom.EmbedMolecule(whole, coordMap=known, randomSeed=1, maxAttempts=5) < 0:
+                return None
+            out = heavy(whole)
+        note(out, "bins", codes)
+        return out
 
 
 class Ranked:
@@ -90,4 +94,6 @@ class Ranked:
             return None
         each = [placed(mol, one.GetPositions()) for one in several.GetConformers()]
         agreement = [int((ids[: len(codes)] == codes).sum()) for ids in self.write(each)]
-        return each[int(np.argmax(agreement))] if each else None
+        best = each[int(np.argmax(agreement))]
+        note(best, f"e3fp{self.bits}", codes)
+        return best

@@ -14,8 +14,8 @@ import numpy as np
 from rdkit import Chem
 
 from ..posed import Floats, canonical_order, placed
+from ..told import to_cxsmiles
 from .record import Molecule, Record, chat, dice
-from .structure import in_text
 
 ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
 Asked = tuple[str, str] | None
@@ -126,7 +126,7 @@ def ask(key: str, split: str, mol: Chem.Mol, kind: str, flat: bool = False) -> R
         ValueError: no 3D conformer.
     """
     mol = ordered(mol)
-    shown = in_text(mol)
+    shown = to_cxsmiles(mol)
     found = QUESTIONS[kind](mol, mol.GetConformer().GetPositions(), dice(key))
     if found is None:
         return None

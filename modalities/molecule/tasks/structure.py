@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import numpy as np
 from rdkit import Chem
 
-from ..posed import in_space, placed
 from ..selfies import Selfies
 from ..symbols import DOT, is_atom
+from ..told import to_cxsmiles
 from .record import Molecule, Record, chat, dice, filled
 
 MEND = ("{broken} lost some of its symbols. Mend it.", "Complete {broken}.")
 PLACE = ("{molecule} Give its coordinates.", "How does {molecule} lie in space?")
 READ = ("Which molecule is this? {lines}", "{lines} Draw the molecule.")
-
-TURN = np.array([[2, -1, 2], [2, 2, -1], [-1, 2, 2]]) / 3.0
-"""A rotation that no axis and no plane of usual coordinates survives."""
 
 
 def denoise(key: str, split: str, smiles: str, tokenizer: Selfies, rate: float = 0.15) -> Record | None:
@@ -51,7 +47,7 @@ def place(key: str, split: str, mol: Chem.Mol) -> Record:
         ValueError: no 3D conformer.
     """
     said = filled(dice(key).choice(PLACE), molecule=Molecule(Chem.MolToSmiles(mol)))
-    return chat(key, split, "place", said, [Molecule(in_text(mol))])
+    return chat(key, split, "place", said, [Molecule(to_cxsmiles(mol))])
 
 
 def seen(key: str, split: str, mol: Chem.Mol) -> Record:
@@ -60,7 +56,7 @@ def seen(key: str, split: str, mol: Chem.Mol) -> Record:
     Raises:
         ValueError: no 3D conformer.
     """
-    in_text(mol)
+    to_cxsmiles(mol)
     random = dice(key)
     atoms = list(zip(mol.GetAtoms(), mol.GetConformer().GetPositions().tolist(), strict=True))
     random.shuffle(atoms)
@@ -68,16 +64,3 @@ def seen(key: str, split: str, mol: Chem.Mol) -> Record:
     return chat(
         key, split, "seen", filled(random.choice(READ), lines=lines), [Molecule(Chem.MolToSmiles(mol))]
     )
-
-
-def in_text(mol: Chem.Mol) -> str:
-    """CXSMILES with coordinates.
-
-    Raises:
-        ValueError: no 3D conformer.
-    """
-    if not in_space(mol):
-        raise ValueError(f"{Chem.MolToSmiles(mol)} has no 3D conformer: embed one")
-    # CXSMILES leaves out zeros, and without a z the molecule would come back flat: it is turned.
-    turned = placed(mol, mol.GetConformer().GetPositions() @ TURN.T)
-    return str(Chem.MolToCXSmiles(turned, Chem.SmilesWriteParams(), Chem.CXSmilesFields.CX_COORDS))

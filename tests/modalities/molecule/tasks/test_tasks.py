@@ -63,18 +63,6 @@ def test_what_is_to_be_mended_is_a_molecule_with_fewer_symbols():
     assert max(lengths) < len(tokenizer.encode([smiles])[0])
 
 
-def test_coordinates_in_text_come_back():
-    flat = placed(Chem.MolFromSmiles("C=C"), [[0, 0, 0], [1.33, 0, 0]])
-    for mol in (WATERY, flat):
-        back = Chem.MolFromSmiles(structure.in_text(mol))
-        assert back.GetConformer().Is3D()
-        for a, b in ((mol, back), (back, mol)):
-            x, y = (np.linalg.norm(np.diff(m.GetConformer().GetPositions(), axis=0), axis=1) for m in (a, b))
-            np.testing.assert_allclose(sorted(x), sorted(y), atol=2e-3)
-    with pytest.raises(ValueError, match="CO has no 3D conformer"):
-        structure.in_text(Chem.MolFromSmiles("CO"))
-
-
 def test_coordinates_as_lines_name_every_atom():
     record = structure.seen("k", "train", WATERY)
     lines = next(p["text"] for p in said(record) if ";" in p.get("text", ""))
