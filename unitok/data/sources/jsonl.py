@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import zlib
 from collections.abc import Iterator
@@ -13,9 +14,16 @@ from unitok.data.sources.record import BadRecord, Record, from_mapping
 
 
 def open_bytes(path: Path) -> BinaryIO:
-    """A file for reading; one whose name ends in "gz" is decompressed on the way."""
+    """A file for reading; one whose name ends in "gz" or ".zst" is decompressed on the way."""
     if path.name.lower().endswith(("gz", ".tgz")):
         return cast(BinaryIO, gzip.open(path, "rb"))
+    if path.name.lower().endswith(".zst"):
+        import zstandard
+
+        packed = zstandard.ZstdDecompressor(max_window_size=2**31).stream_reader(
+            path.open("rb"), closefd=True
+        )
+        return cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, packed)))
     return path.open("rb")
 
 
