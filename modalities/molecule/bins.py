@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from rdkit import Chem
 
-from .references import Place, references
+from .references import Place, in_order, references
 
 PARTS = (64, 64, 72)
 """Sizes of an atom's codes: length, angle, dihedral."""
@@ -52,11 +52,11 @@ def from_codes(mol: Chem.Mol, codes: ArrayLike) -> Floats:
     """Positions float64 [m, 3], Angstrom, of the molecule's first m atoms.
 
     Args:
-        mol: n atoms, each bonded to an earlier one or the first of its fragment.
+        mol: n atoms; one that is bonded to no earlier atom opens a fragment.
         codes: integers [m, 3], m <= n, in the ranges of `PARTS`.
 
     Raises:
-        ValueError: codes of another shape or out of range; atoms out of order.
+        ValueError: codes of another shape or out of range.
     """
     table = _table(mol, codes)
     at: list[Vector] = []
@@ -155,8 +155,8 @@ def to_codes(mol: Chem.Mol, positions: ArrayLike, closed: bool = True) -> NDArra
     Raises:
         ValueError: positions of another shape, not finite, or with bonds no molecule has; atoms out of order.
     """
-    places = references(mol)
-    targets = _standing(_checked(places, positions))
+    places, where = checked(mol, positions)
+    targets = _standing(where)
     codes = np.zeros((len(targets), 3), np.int64)
     at: list[Vector] = []
     shift = (0.0, 0.0, 0.0)  # how far the present fragment has been moved by the bins of its first atom
@@ -197,7 +197,14 @@ def _bin(share: float, count: int) -> int:
     return min(max(math.floor(share * count), 0), count - 1)
 
 
-def _checked(places: list[Place], positions: ArrayLike) -> Floats:
+def checked(mol: Chem.Mol, positions: ArrayLike) -> tuple[list[Place], Floats]:
+    """What the atoms are placed against, and their positions float64 [n, 3], Angstrom.
+
+    Raises:
+        ValueError: as `to_codes`.
+    """
+    places = references(mol)
+    in_order(mol, places)
     where = np.asarray(positions, np.float64)
     if where.shape != (len(places), 3):
         raise ValueError(
@@ -213,7 +220,7 @@ def _checked(places: list[Place], positions: ArrayLike) -> Floats:
                 f"atoms {place.parent} and {atom} are bonded and {apart:.2f} Angstrom apart: "
                 f"{ABSURD[0]} to {ABSURD[1]} can be, mend the record"
             )
-    return where
+    return places, where
 
 
 def _standing(where: Floats) -> list[Vector]:

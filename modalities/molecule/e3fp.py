@@ -20,11 +20,13 @@ from typing import Any
 import numpy as np
 from rdkit import Chem
 
-from .shells import Settings, Shells, shells
+from .shells import Settings, Shells, check, shells
 from .stereo import Ints
 
 CHUNK = 128
 """Molecules that a process is given at a time."""
+WHOLE = Chem.PropertyPickleOptions.AllProps | Chem.PropertyPickleOptions.CoordsAsDouble
+"""What goes to a process with a molecule: its title, and coordinates that are not rounded to float32."""
 
 
 def fingerprint(
@@ -50,7 +52,8 @@ def fingerprint(
         workers: processes to use for several molecules.
 
     Raises:
-        ValueError: no coordinates, some that are not finite (the molecule is named), or an option out of range.
+        ValueError: no molecule, no coordinates, some that are not finite (the molecule is named), or an option out
+            of range. There is no row for a molecule that fails.
     """
     settings = Settings(
         level, radius_multiplier, stereo, rdkit_invariants, exclude_floating, include_disconnected
@@ -97,7 +100,7 @@ def atom_ids(
 
 
 def _checked(bits: int | None) -> int | None:
-    if bits is not None and not 1 <= bits <= 2**32:
+    if bits is not None and (bits != int(bits) or not 1 <= bits <= 2**32):
         raise ValueError(f"bits={bits} is out of range: 1 to 2**32, or None for ids that are not folded")
     return bits
 
@@ -105,16 +108,22 @@ def _checked(bits: int | None) -> int | None:
 def _each(
     mol: Chem.Mol | Sequence[Chem.Mol], finish: Callable[[Shells], Ints], settings: Settings, workers: int
 ) -> Any:
+    if workers < 1:
+        raise ValueError(f"workers={workers} is out of range: 1 and up")
     if isinstance(mol, Chem.Mol):
         return _run([mol], finish, settings)[0]
     mols = list(mol)
-    if workers <= 1 or len(mols) <= CHUNK:
+    if workers == 1 or len(mols) <= CHUNK:
         return _run(mols, finish, settings)
-    chunks = [mols[at : at + CHUNK] for at in range(0, len(mols), CHUNK)]
+    check(mols)
+    packed = [[one.ToBinary(WHOLE) for one in mols[at : at + CHUNK]] for at in range(0, len(mols), CHUNK)]
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        return [
-            one for part in pool.map(partial(_run, finish=finish, settings=settings), chunks) for one in part
-        ]
+        work = partial(_unpacked, finish=finish, settings=settings)
+        return [one for part in pool.map(work, packed) for one in part]
+
+
+def _unpacked(mols: list[bytes], finish: Callable[[Shells], Ints], settings: Settings) -> list[Ints]:
+    return _run([Chem.Mol(one) for one in mols], finish, settings)
 
 
 def _run(mols: list[Chem.Mol], finish: Callable[[Shells], Ints], settings: Settings) -> list[Ints]:

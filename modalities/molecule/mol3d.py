@@ -29,9 +29,10 @@ from unitok.modality import BadCodes, BadItem, Codes, Item, Legal, Modality, Sid
 
 from . import structure
 from .align import creates
+from .bins import checked
 from .conformers import Conformers, Params
 from .e3fp import atom_ids
-from .posed import carry, from_cxsmiles, heavy, in_space
+from .posed import PLACES, carry, from_cxsmiles, heavy, in_space
 from .selfies import Selfies
 from .stereo import Ints
 from .symbols import SelfiesText
@@ -105,7 +106,8 @@ class Mol3D(Modality):
         """Molecules to codes.
 
         Raises:
-            BadItem: as `Selfies.encode`; coordinates that are not finite; no conformer where one is asked for.
+            BadItem: as `Selfies.encode`; coordinates that are not finite, or with bonds no molecule has; no conformer
+                where one is asked for.
         """
         mols = [self._bare(index, item) for index, item in enumerate(items)]
         plain = self.plain.encode(mols)
@@ -134,7 +136,7 @@ class Mol3D(Modality):
     def _bare(self, index: int, item: Item) -> Item:
         """The item without hydrogens; a CXSMILES string as the molecule that it describes."""
         try:
-            if isinstance(item, str) and " |" in item:
+            if isinstance(item, str) and PLACES.search(item):
                 item = from_cxsmiles(item)
             return heavy(item) if isinstance(item, Chem.Mol) else item
         except ValueError as error:
@@ -146,7 +148,9 @@ class Mol3D(Modality):
             return None
         target = self._drawn(tuple(codes.ids.tolist()))
         if _has_own(item):
-            return carry(item, target)
+            posed = carry(item, target)
+            checked(posed, posed.GetConformer().GetPositions())
+            return posed
         assert self.cache is not None
         return self.cache.one(target)
 
@@ -259,7 +263,7 @@ class Mol3D(Modality):
 
     def mol(self, item: Item) -> Chem.Mol:
         """The RDKit structure of any item that `encode` takes. ValueError where there is none."""
-        if isinstance(item, str) and " |" in item:
+        if isinstance(item, str) and PLACES.search(item):
             return from_cxsmiles(item)
         return self.plain.mol(item)
 

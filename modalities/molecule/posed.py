@@ -14,7 +14,8 @@ from rdkit import Chem
 
 from . import structure
 
-PLACES = re.compile(r"\|[^|]*?\(([^)]*)\)")
+PLACES = re.compile(r"\s\|(?:[^|]*,)?\(([^)]*)\)")
+"""The coordinates of a CXSMILES string."""
 Floats = NDArray[np.float64]
 
 
@@ -22,16 +23,36 @@ def from_cxsmiles(text: str) -> Chem.Mol:
     """The molecule of a CXSMILES string, in space if its coordinates have three numbers each.
 
     Raises:
-        ValueError: no SMILES, or coordinates for another number of atoms (RDKit would fill them up in silence).
+        ValueError: no SMILES, coordinates for another number of atoms, or some that are no two or three numbers
+            (RDKit would fill them up in silence).
     """
     mol = structure.from_smiles(text)
-    places = PLACES.search(text)
-    if places is not None and places[1].count(";") + 1 != mol.GetNumAtoms():
+    found = PLACES.search(text)
+    if found is None:
+        return mol
+    places = [place.split(",") for place in found[1].split(";")]
+    if len(places) != mol.GetNumAtoms():
         raise ValueError(
-            f"{text.split()[0][:60]} has {mol.GetNumAtoms()} atoms and {places[1].count(';') + 1} coordinates: "
+            f"{text.split()[0][:60]} has {mol.GetNumAtoms()} atoms and {len(places)} coordinates: "
             "give three numbers for each atom"
         )
+    widths = {len(place) for place in places}
+    bad = next((place for place in places if not all(map(_written, place))), None)
+    if bad is not None or not (widths <= {2} or widths <= {3}):
+        place = ",".join(bad or min(places, key=len))
+        raise ValueError(
+            f"{text.split()[0][:60]} has the coordinates ({place}): give three numbers for each atom"
+        )
     return mol
+
+
+def _written(number: str) -> bool:
+    """Whether it is a number; zeros may be left out."""
+    try:
+        float(number or 0)
+    except ValueError:
+        return False
+    return True
 
 
 def in_space(mol: Chem.Mol) -> bool:
@@ -43,9 +64,9 @@ def heavy(mol: Chem.Mol) -> Chem.Mol:
     """The molecule without the hydrogens that a formula leaves out; coordinates of the rest are kept.
 
     Raises:
-        ValueError: coordinates that are not finite.
+        ValueError: coordinates that are not finite, or an impossible valence.
     """
-    out = Chem.RemoveHs(mol)
+    out = structure.bare(mol)
     if in_space(out):
         bad = np.flatnonzero(~np.isfinite(out.GetConformer().GetPositions()).all(axis=1))
         if len(bad):

@@ -1,6 +1,7 @@
 """Which earlier atoms an atom's position is told against: it follows from the graph and the order alone.
 
-Each atom is bonded to an earlier one unless it opens a fragment, as in SELFIES. Then
+Each atom is bonded to an earlier one unless it opens a fragment, as in SELFIES (where a later ring may still join
+two fragments that were opened apart). Then
 - the parent is its latest earlier neighbour;
 - the grandparent is the parent's parent, or where that has none its first neighbour;
 - the third is the latest other neighbour of the parent, so that a dihedral about parent and grandparent tells the
@@ -26,11 +27,7 @@ class Place(NamedTuple):
 
 
 def references(mol: Chem.Mol) -> list[Place]:
-    """What each atom is placed against.
-
-    Raises:
-        ValueError: an atom that does not open its fragment is bonded to no earlier one.
-    """
+    """What each atom is placed against; one that is bonded to no earlier atom opens a fragment."""
     around = [sorted(one.GetIdx() for one in atom.GetNeighbors()) for atom in mol.GetAtoms()]
     parents: list[int] = []
     out = []
@@ -44,15 +41,21 @@ def references(mol: Chem.Mol) -> list[Place]:
         third = -1 if grand < 0 else _third(parent, grand, atom, parents, around)
         parent, grand, third = _filled([parent, grand, third], atom)
         out.append(Place(parent, grand, third, opens))
-    roots = sum(place.opens for place in out)
-    fragments = Chem.GetMolFrags(mol)
-    if roots != len(fragments):
-        first = {min(one) for one in fragments}
-        bad = next(atom for atom, place in enumerate(out) if place.opens and atom not in first)
+    return out
+
+
+def in_order(mol: Chem.Mol, places: list[Place]) -> None:
+    """Refuse atoms in another order than that of SELFIES, where a bond would be told as a gap between fragments.
+
+    Raises:
+        ValueError: an atom opens a fragment that began before.
+    """
+    first = {min(one) for one in Chem.GetMolFrags(mol)}
+    bad = next((atom for atom, place in enumerate(places) if place.opens and atom not in first), None)
+    if bad is not None:
         raise ValueError(
             f"atom {bad} is bonded to no earlier atom: bring the atoms into the order of SELFIES"
         )
-    return out
 
 
 def _grand(parent: int, atom: int, grand: int, near: list[int]) -> int:

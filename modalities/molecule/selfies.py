@@ -4,7 +4,7 @@ SMILES str, SELFIES str or `rdkit.Chem.Mol` -> Codes.ids int64 [n], n = symbols 
 A plain str made of SELFIES symbols alone counts as SELFIES; where that could be wrong ("[C]"), wrap it in
 `Smiles` or `SelfiesText`, as `decode` and `variants` do.
 
-A SMILES or Mol is brought to its canonical SMILES first, so equal molecules have equal codes; a SELFIES
+A SMILES or Mol is brought to its canonical SMILES without explicit hydrogens first, so equal molecules have equal codes; a SELFIES
 string is taken symbol by symbol as written, so `variants` can give other orders of the same molecule. Both
 are decoded again at once: an item whose canonical SMILES does not come back is refused, never changed in
 silence. Tetrahedral and E/Z stereo, isotopes, charges, radicals and several fragments (with ".") are kept;
@@ -109,7 +109,7 @@ class Selfies(Modality):
                 return symbols
             mol = _smiles_or_selfies(item)
         elif isinstance(item, Chem.Mol):
-            mol = item
+            mol = structure.bare(item)
         else:
             raise ValueError(f"{type(item).__name__} is no molecule: give SMILES, SELFIES or an RDKit Mol")
         structure.check(mol)
@@ -242,15 +242,15 @@ class Selfies(Modality):
 
     def compare(self, a: Item, b: Item) -> dict[str, float]:
         """{"exact": same canonical SMILES, "tanimoto": Morgan similarity}."""
-        return structure.compare(self.mol(a), self.mol(b))
+        return structure.compare(structure.bare(self.mol(a)), structure.bare(self.mol(b)))
 
     def label(self, item: Item) -> str:
         """Canonical SMILES."""
-        return structure.canonical(self.mol(item))
+        return structure.canonical(structure.bare(self.mol(item)))
 
     def variants(self, item: Item, count: int) -> list[Item]:
         """The item, then SELFIES strings of the same molecule with its atoms in other orders."""
-        mol = self.mol(item)
+        mol = structure.bare(self.mol(item))
         smiles = structure.canonical(mol)
         seed = int.from_bytes(hashlib.sha256(smiles.encode()).digest()[:3], "big")
         out: list[Item] = [item]

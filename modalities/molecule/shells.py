@@ -106,12 +106,26 @@ def name(mol: Chem.Mol) -> str:
     return str(Chem.MolToSmiles(mol))[:80] or "an empty molecule"
 
 
+def check(mols: Sequence[Chem.Mol]) -> None:
+    """Refuse what has no invariants.
+
+    Raises:
+        ValueError: no molecule, or one that was not sanitised; its place, from 0, or its name is said.
+    """
+    for place, mol in enumerate(mols):
+        if not isinstance(mol, Chem.Mol):
+            raise ValueError(f"item {place} is {type(mol).__name__}: give RDKit molecules with coordinates")
+        if mol.NeedsUpdatePropertyCache():
+            raise ValueError(f"{name(mol)} was read without its valences: pass it through Chem.SanitizeMol")
+
+
 def shells(mols: Sequence[Chem.Mol], settings: Settings) -> list[Shells]:
     """The shells of each molecule, from its first conformer.
 
     Raises:
-        ValueError: a molecule without coordinates, or with some that are not finite; it is named.
+        ValueError: as `check`; a molecule without coordinates, or with some that are not finite; it is named.
     """
+    check(mols)
     out: list[Shells] = []
     for part in _parts(mols):
         out += _batch(part, settings)
@@ -307,7 +321,8 @@ def _pairs(where: list[Floats], begin: Ints, bonds: Ints, settings: Settings, re
         rows = max(1, BLOCK // max(len(x), 1))
         for first in range(0, len(x), rows):
             v = x[None] - x[first : first + rows, None]
-            distance = np.sqrt(v[..., 0] ** 2 + v[..., 1] ** 2 + v[..., 2] ** 2)
+            with np.errstate(over="ignore"):  # atoms that are infinitely far apart are not near
+                distance = np.sqrt(v[..., 0] ** 2 + v[..., 1] ** 2 + v[..., 2] ** 2)
             near = distance <= reach
             near[np.arange(len(near)), first + np.arange(len(near))] = False
             i, j = np.nonzero(near)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from typing import TYPE_CHECKING
 
 from rdkit import Chem, DataStructs, rdBase
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 _PLAIN = {Chem.BondType.SINGLE, Chem.BondType.DOUBLE, Chem.BondType.TRIPLE, Chem.BondType.AROMATIC}
 SUFFIXES = (".smi", ".sdf", ".mol")
+LINE = re.compile(r"\S+(?:\s+\|.*\|)?")
+"""A line of a .smi file up to its title: SMILES, or CXSMILES."""
 SKELETON = 14
 """Letters of an InChIKey that say the connections alone: no stereo, isotopes or charges of protons."""
 
@@ -26,6 +29,9 @@ def from_smiles(text: str) -> Chem.Mol:
     """
     if not text.strip():
         raise ValueError("the SMILES is empty: a molecule has at least one atom")
+    odd = _foreign(text)
+    if odd:
+        raise ValueError(f"{_short(text)} has the character U+{ord(odd):04X}: SMILES are ASCII, remove it")
     if ">" in text and "->" not in text:
         raise ValueError(f"{_short(text)} is a reaction: give one molecule")
     with rdBase.BlockLogs():
@@ -44,9 +50,29 @@ def from_smiles(text: str) -> Chem.Mol:
 
 def parsed(smiles: str) -> Chem.Mol | None:
     """The structure of a SMILES; None if it is empty or no molecule."""
+    if _foreign(smiles):
+        return None
     with rdBase.BlockLogs():
         mol = Chem.MolFromSmiles(smiles)
     return mol if mol is not None and mol.GetNumAtoms() else None
+
+
+def _foreign(text: str) -> str:
+    """The first character of a SMILES that is none of ASCII's ("" if none): RDKit reads over some, at either end."""
+    return next((one for one in text.split()[0] if not " " < one < "\x7f"), "") if text.strip() else ""
+
+
+def bare(mol: Chem.Mol) -> Chem.Mol:
+    """The molecule without the hydrogens that a formula leaves out; coordinates of the rest are kept.
+
+    Raises:
+        ValueError: an impossible valence, or aromatic atoms that have no single and double bonds.
+    """
+    try:
+        with rdBase.BlockLogs():
+            return Chem.RemoveHs(mol)
+    except Chem.MolSanitizeException as error:
+        raise ValueError(f"it is no possible molecule ({error}): mend the structure") from error
 
 
 def skeleton(smiles: str) -> str | None:
@@ -100,7 +126,7 @@ def kekule(smiles: str) -> str:
 
 
 def read(data: bytes, suffix: str) -> Chem.Mol | str:
-    """The one molecule of a .smi file (its SMILES), or of an .sdf or .mol file (the structure).
+    """The one molecule of a .smi file (its SMILES or CXSMILES, without a title), or of an .sdf or .mol file (the structure).
 
     Raises:
         ValueError: another suffix, damaged text, or not exactly one molecule.
@@ -108,14 +134,14 @@ def read(data: bytes, suffix: str) -> Chem.Mol | str:
     if suffix not in SUFFIXES:
         raise ValueError(f"molecules cannot be read from {suffix!r}: use {', '.join(SUFFIXES)}")
     try:
-        text = data.decode("utf-8")
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"byte {error.start} is not UTF-8: the file is damaged") from error
     if suffix == ".smi":
         lines = [line for line in text.splitlines() if line.strip()]
         if len(lines) != 1:
             raise ValueError(f"the file has {len(lines)} lines: one .smi file holds one molecule")
-        return lines[0].split()[0]
+        return LINE.findall(lines[0])[0]
     blocks = [block for block in text.replace("\r\n", "\n").split("$$$$\n") if block.strip()]
     if len(blocks) != 1:
         raise ValueError(f"the file has {len(blocks)} records: one {suffix} file holds one molecule")

@@ -16,7 +16,9 @@ from rdkit.Chem import AllChem
 from modalities.molecule.e3fp import atom_ids, fingerprint
 from modalities.molecule.murmur import hash_sequences
 
-GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "e3fp.json").read_text())
+FOLDER = Path(__file__).parents[2] / "golden"
+GOLDEN = json.loads((FOLDER / "e3fp.json").read_text())
+LARGE = json.loads((FOLDER / "e3fp_large.json").read_text())
 
 
 def placed(smiles: str, xyz) -> Chem.Mol:
@@ -58,6 +60,18 @@ def test_every_id_is_that_of_the_e3fp_package(key):
         assert (found[:, len(levels) :] == -1).all()
 
 
+@pytest.mark.parametrize("row", LARGE["molecules"], ids=lambda row: row["name"].partition(" ")[0])
+def test_every_id_of_a_molecule_of_two_hundred_atoms_is_that_of_the_e3fp_package(row):
+    mol = placed(row["smiles"], row["xyz"])
+    assert mol.GetNumAtoms() > 200
+    for key, options in LARGE["settings"].items():
+        wanted = row["ids"][key]
+        assert fingerprint(mol, bits=None, **options).tolist() == wanted["set"]
+        found = atom_ids(mol, bits=None, **options)
+        assert np.array_equal(found, np.array(wanted["levels"]).T)
+        assert len(wanted["levels"]) == options["level"] + 1
+
+
 def test_hashes_are_murmur3s():
     # Computed by mmh3 5.3.1: mmh3_32_sintdigest of the little-endian bytes.
     sequences = [[], [0], [1, -1], [2, 5, -2147483648, 9], list(range(40))]
@@ -76,9 +90,16 @@ def test_a_molecule_is_the_same_alone_and_in_a_batch_in_any_order():
 
 
 def test_processes_change_nothing():
-    many = MOLECULES * 4
+    # So far from the origin that coordinates rounded to float32 would be those of another molecule.
+    shift = Chem.Mol(ASPIRIN)
+    shift.GetConformer().SetPositions(ASPIRIN.GetConformer().GetPositions() + 1e6)
+    many = [*MOLECULES * 4, shift]
     for a, b in zip(fingerprint(many, workers=2), fingerprint(many), strict=True):
         assert np.array_equal(a, b)
+    nameless = Chem.MolFromSmiles("CCO")
+    nameless.SetProp("_Name", "record 17")
+    with pytest.raises(ValueError, match="record 17 has no coordinates"):
+        fingerprint([*many, nameless], workers=2)
 
 
 @settings(deadline=None, max_examples=25)
@@ -176,20 +197,33 @@ def test_duplicates_take_the_id_of_the_first_over_the_same_atoms():
     [
         (Chem.MolFromSmiles("CCO"), "CCO has no coordinates: embed a conformer"),
         (placed("CC", [(0, 0, 0), (np.nan, 0, 0)]), "CC has coordinates of atom 1 that are not finite"),
+        (
+            Chem.MolFromSmiles("CC(C)(C)(C)C", sanitize=False),
+            r"CC\(C\)\(C\)\(C\)C was read without its valences",
+        ),
     ],
 )
 def test_what_has_no_geometry_is_refused_by_name(mol, said):
     with pytest.raises(ValueError, match=said):
         fingerprint([ASPIRIN, mol])
     mol.SetProp("_Name", "number 7")
-    with pytest.raises(ValueError, match="number 7 has"):
+    with pytest.raises(ValueError, match="number 7 (has|was)"):
         atom_ids(mol)
+
+
+def test_what_is_no_molecule_is_refused_by_its_place():
+    with pytest.raises(ValueError, match="item 1 is NoneType: give RDKit molecules"):
+        atom_ids([ASPIRIN, None])
+    with pytest.raises(ValueError, match="item 200 is str"):
+        fingerprint([ASPIRIN] * 200 + ["CCO"], workers=2)
 
 
 @pytest.mark.parametrize(
     ("options", "said"),
     [
         ({"bits": 0}, "bits=0 is out of range"),
+        ({"bits": 10.5}, "bits=10.5 is out of range"),
+        ({"workers": 0}, "workers=0 is out of range"),
         ({"level": -2}, "level=-2 is out of range"),
         ({"radius_multiplier": 0.0}, "radius_multiplier=0.0 is out of range"),
     ],

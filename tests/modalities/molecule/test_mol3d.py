@@ -148,6 +148,12 @@ def test_what_is_out_of_place_is_refused():
     for text in ("CO |(0,0,1)|", "CO |(0,0,1;1,0,1;2,0,1)|"):
         with pytest.raises(BadItem, match=r"CO has 2 atoms and [13] coordinates"):
             BINS.encode([text])
+    for text in ("CO |(0,0,1;1,0)|", "CO |(0,0,1;a,b,c)|", "CO\t|(0,0,1;1)|", "CO |$a(b);c$,(0,0,1;1,0)|"):
+        with pytest.raises(BadItem, match=r"CO has the coordinates \([^)]*\): give three numbers"):
+            BINS.encode([text])
+    for write in ("none", "bins", "ids"):
+        with pytest.raises(BadItem, match="item 1: atoms 0 and 1 are bonded and 0.00 Angstrom apart"):
+            Mol3D(write=write).encode(["CC", placed(Chem.MolFromSmiles("CO"), np.zeros((2, 3)))])
     assert BINS.mark not in BINS.encode(["CO |(0,0;1,0)|"])[0].ids.tolist()  # flat
     with pytest.raises(ValueError, match="write='xyz' is not known"):
         Mol3D(write="xyz")
@@ -163,6 +169,23 @@ def test_files_and_strings_with_coordinates_are_in_space(tmp_path):
     assert BINS.mark in first.ids.tolist()
     assert first.ids[:20].equal(second.ids[:20])
     assert BINS.show(ASPIRIN).size == (256, 256)
+
+
+def test_coordinates_in_a_smi_file_are_read():
+    item = BINS.read(b"CO\t|(0,0,1;1.4,0,1)| wood alcohol\n", ".smi")
+    [codes] = BINS.encode([item])
+    assert BINS.compare(item, BINS.decode([codes])[0])["rmsd"] < 0.02
+
+
+def test_a_ring_may_join_what_was_opened_as_two_fragments():
+    symbols = ["[C]", "[N]", "[O]", ".", "[S]", "[S]", "[Ring1]", "[N]"]  # closes onto the first fragment
+    ids = [BINS.plain.symbols.index(one) for one in symbols]
+    assert Chem.GetMolFrags(BINS.mol("".join(symbols))) == ((0, 1, 2, 3, 4),)
+    for atoms in range(1, 6):
+        geometry = [offset + 20 for _ in range(atoms) for offset in BINS._offsets]
+        [item] = BINS.decode([Codes(torch.tensor([*ids, BINS.mark, *geometry]))])
+        assert BINS.label(item) == BINS.plain.label("".join(symbols))
+    assert in_space(item)
 
 
 def test_it_is_in_the_catalogue():

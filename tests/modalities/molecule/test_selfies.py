@@ -182,6 +182,9 @@ def test_an_atom_comes_first_in_each_fragment() -> None:
         ("[Branch1][C][C]", "begins with .Branch1. at symbol 0"),
         ("[C]..[C]", "the first must be an atom"),
         (Chem.Mol(), "the molecule is empty"),
+        ("\u2014O", r"has the character U\+2014: SMILES are ASCII"),  # RDKit would read water
+        (Chem.MolFromSmiles("C(C)(C)(C)(C)C", sanitize=False), "no possible molecule .Explicit valence"),
+        (Chem.MolFromSmarts("[#6]~[#7]"), "bond 0 is unspecified"),
         (None, "NoneType is no molecule"),
     ],
 )
@@ -189,6 +192,17 @@ def test_bad_items_name_the_reason(item, words) -> None:
     with pytest.raises(BadItem, match=words) as caught:
         MOLECULES.encode(["CCO", item])
     assert caught.value.index == 1
+
+
+def test_explicit_hydrogens_are_those_of_the_formula() -> None:
+    full = Chem.AddHs(Chem.MolFromSmiles("CCO"))
+    assert MOLECULES.encode([full])[0].ids.equal(MOLECULES.encode(["CCO"])[0].ids)
+    assert MOLECULES.label(full) == "CCO"
+    assert MOLECULES.compare(full, "CCO") == {"exact": 1.0, "tanimoto": 1.0}
+    assert (
+        MOLECULES.label(MOLECULES.decode(MOLECULES.encode([Chem.MolFromSmiles("[2H]O[2H]")]))[0])
+        == "[2H]O[2H]"
+    )
 
 
 def test_bad_codes_name_the_reason() -> None:
@@ -253,6 +267,17 @@ def test_bad_files_name_the_reason(tmp_path) -> None:
         (tmp_path / name).write_bytes(data)
         with pytest.raises(ValueError, match=words):
             MOLECULES.load(tmp_path / name)
+
+
+def test_a_line_of_a_file_may_have_a_mark_a_title_and_coordinates() -> None:
+    for data, wanted in (
+        (b"\xef\xbb\xbfCCO\r\n", "CCO"),
+        ("CCO caf\u00e9 au lait\n".encode(), "CCO"),
+        (b"CO |(0,0,1;1.4,0,1)| wood alcohol\n", "CO |(0,0,1;1.4,0,1)|"),
+    ):
+        item = MOLECULES.read(data, ".smi")
+        assert item == wanted
+        assert MOLECULES.label(item) == wanted.partition(" ")[0]
 
 
 def test_show_compare_and_label() -> None:
