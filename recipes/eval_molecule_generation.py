@@ -6,6 +6,10 @@ Levenshtein distance, MACCS, RDK and Morgan similarity, FCD, validity; the proto
 stereo and invalid rows, is under "stereo_free". With --train the report has novelty, and beside the model's scores
 those of the molecule of the nearest training description, with and without training molecules that are in the
 test set, and of training molecules drawn at random.
+
+Where outputs are CXSMILES with coordinates, "space" says whether these agree with the structures: bond lengths, hands,
+clashes, RMSD to --conformers ETKDG conformers, beside the coordinates of the ground truth, of another conformer, and,
+with --space, of codes drawn as often as molecules in space of the training set have them.
 """
 
 from __future__ import annotations
@@ -15,6 +19,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from modalities.molecule.metrics.ensembles import COUNT, Ensembles
+from modalities.molecule.metrics.floor import training
 from modalities.molecule.metrics.page import molecule_page
 from modalities.molecule.metrics.predictions import (
     DESCRIPTION,
@@ -25,6 +31,7 @@ from modalities.molecule.metrics.predictions import (
 )
 from modalities.molecule.metrics.progress import shown
 from modalities.molecule.metrics.report import generation_report
+from modalities.molecule.metrics.space import SpaceScorer
 from unitok.command import command
 from unitok.eval.provenance import provenance
 
@@ -41,6 +48,12 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument(
         "--no-fcd", action="store_true", help="leave out FCD: minutes for thousands of molecules"
     )
+    out.add_argument(
+        "--space", type=Path, help="training molecules in space: .sdf, or .jsonl of the task place"
+    )
+    out.add_argument(
+        "--conformers", type=int, default=COUNT, help="conformers that coordinates are compared with"
+    )
     out.add_argument("--out", type=Path, default=Path("generation.json"), help="report to write")
     out.add_argument("--html", type=Path, help="page to write: description, target and output side by side")
     out.add_argument("--rows", type=int, default=50, help="rows that the page shows")
@@ -51,11 +64,14 @@ def measured(rows: Predictions, train: Pairs | None, options: argparse.Namespace
     """Score predictions, write the report and the page, give the report back."""
     for path in filter(None, (options.out, options.html)):
         path.parent.mkdir(parents=True, exist_ok=True)
+    ensembles = Ensembles(options.conformers)
+    known = training(options.space) if options.space else None
     with shown() as track:
-        report = {**generation_report(rows, train, fcd=not options.no_fcd, track=track), **provenance()}
+        space = SpaceScorer(ensembles, known, track)
+        report = {**generation_report(rows, train, not options.no_fcd, track, space), **provenance()}
     options.out.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     if options.html:
-        options.html.write_text(molecule_page(rows, report, options.rows), encoding="utf-8")
+        options.html.write_text(molecule_page(rows, report, options.rows, ensembles), encoding="utf-8")
     print(json.dumps(report, indent=2, ensure_ascii=False))
     return report
 

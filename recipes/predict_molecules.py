@@ -6,8 +6,9 @@
     python recipes/eval_molecule_generation.py --predictions molecules.tsv --out generation.json
 
 ROWS is a table with the columns SMILES and description (MolT5's files; .zst too). Written is a table in the form of
-MolT5's predictions. With --like each question stands beside the most similar row of a training table (never the same
-molecule), as in the tasks caption_like and molecule_like. A row that the run's tokenizers cannot encode keeps an empty output, and is counted.
+MolT5's predictions; a molecule that the run places in space is written as CXSMILES with coordinates. With --like each
+question stands beside the most similar row of a training table (never the same molecule), as in the tasks caption_like
+and molecule_like. A row that the run's tokenizers cannot encode keeps an empty output, and is counted.
 """
 
 from __future__ import annotations
@@ -15,10 +16,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from rdkit import Chem
+
 from modalities.molecule.metrics.predictions import read_pairs
 from modalities.molecule.neighbours import examples
 from modalities.molecule.tasks.record import Molecule
 from modalities.molecule.tasks.text import Example, asked_molecule, asked_text
+from modalities.molecule.told import to_cxsmiles
 from unitok.command import command
 from unitok.eval.replies import Turns, answers
 from unitok.generate import Sampler
@@ -33,9 +37,7 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("run", type=Path, help="folder of a finished run")
     out.add_argument("rows", type=Path, help="table with SMILES and description")
     out.add_argument("--write", choices=sorted(HEADS), required=True, help="what the run writes")
-    out.add_argument(
-        "--like", type=Path, help="training table: show each question's most similar row beside it"
-    )
+    out.add_argument("--like", type=Path, help="training table: show the most similar row with each question")
     out.add_argument("--temperature", type=float, default=0.0, help="0 takes the likeliest id")
     out.add_argument("--budget", type=int, default=192, help="most ids of an answer")
     out.add_argument("--most", type=int, default=10**9, help="at most so many rows")
@@ -71,7 +73,8 @@ def main(arguments: list[str] | None = None) -> int:
     )
     lines = [HEADS[options.write]]
     for (smiles, text), said in zip(rows, written, strict=True):
-        output = " ".join("".join(map(str, said)).split())
+        words = [to_cxsmiles(one) if isinstance(one, Chem.Mol) else str(one) for one in said]
+        output = " ".join("".join(words[:1] if options.write == "molecule" else words).split())
         lines.append("\t".join((smiles, text, output) if options.write == "text" else (text, smiles, output)))
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -2,6 +2,7 @@
 
     kabsch(a [..., n, 3], b [..., n, 3]) -> [...]: points paired as they stand
     rmsd(mol, mol) -> float: heavy atoms of equal molecules, equal atoms exchanged as fits best
+    nearest(mol, mol) -> that of the second one's conformers which is nearest, with its atoms so paired
 
 Equal atoms (of a phenyl ring, a carboxylate, a tert-butyl group) can be exchanged in ways whose number is a product
 over groups: six tert-butyl groups have 36 million. At most `most` are looked at, the first that a search finds; where
@@ -12,17 +13,33 @@ The best rotation is Kabsch 1976 (Acta Cryst. A 32, 922), by the singular values
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from rdkit import Chem
 
-from .posed import heavy
+from .posed import heavy, placed
 
 MOST = 1000
 """Exchanges of equal atoms that are looked at."""
 _AT_ONCE = 256
 
 Floats = NDArray[np.float64]
+
+
+class Nearest(NamedTuple):
+    """The conformer that is nearest to a molecule's.
+
+    Args:
+        rmsd: Angstrom.
+        conformer: which it is, from 0.
+        positions: float64 [n, 3], Angstrom, its heavy atoms in the order of the molecule's, not turned.
+    """
+
+    rmsd: float
+    conformer: int
+    positions: Floats
 
 
 def kabsch(a: ArrayLike, b: ArrayLike) -> Floats:
@@ -56,18 +73,38 @@ def rmsd(a: Chem.Mol, b: Chem.Mol, symmetry: bool = True, most: int = MOST) -> f
     Raises:
         ValueError: other molecules, no coordinates.
     """
+    if symmetry:
+        return nearest(
+            a, placed(b, b.GetConformer().GetPositions()) if b.GetNumConformers() > 1 else b, most
+        ).rmsd
+    one, two = heavy(a), heavy(b)
+    points = [_positions(mol) for mol in (one, two)]
+    _paired(one, two)
+    return float(kabsch(*points))
+
+
+def nearest(a: Chem.Mol, b: Chem.Mol, most: int = MOST) -> Nearest:
+    """Which conformer of `b` is nearest to the first of `a`, atoms paired as fits best; arguments as of `rmsd`.
+
+    Raises:
+        ValueError: other molecules, no coordinates.
+    """
     if most < 1:
         raise ValueError(f"most={most} is out of range: 1 and up")
     one, two = heavy(a), heavy(b)
-    points = [_positions(mol) for mol in (one, two)]
-    if not symmetry:
-        _paired(one, two)
-        return float(kabsch(*points))
+    points, _ = _positions(one), _positions(two)
     matches = np.array(_matches(one, two, most), np.int64)
+    found = [_fit(points, pose.GetPositions(), matches) for pose in two.GetConformers()]
+    best = min(range(len(found)), key=lambda at: found[at][0])
+    return Nearest(found[best][0], best, found[best][1])
+
+
+def _fit(points: Floats, pose: Floats, matches: NDArray[np.int64]) -> tuple[float, Floats]:
+    """The smallest RMSD over pairings [m, n], and the pose in that order."""
     parts = [matches[at : at + _AT_ONCE] for at in range(0, len(matches), _AT_ONCE)]
-    return min(
-        float(kabsch(np.broadcast_to(points[0], (*part.shape, 3)), points[1][part]).min()) for part in parts
-    )
+    every = np.concatenate([kabsch(np.broadcast_to(points, (*part.shape, 3)), pose[part]) for part in parts])
+    best = int(np.argmin(every))
+    return float(every[best]), pose[matches[best]]
 
 
 def _positions(mol: Chem.Mol) -> Floats:

@@ -6,8 +6,12 @@ import json
 import sys
 
 import pytest
+from rdkit import Chem
 
 from modalities.common import wordnet
+from modalities.molecule.conformers import embed
+from modalities.molecule.tasks.structure import place
+from modalities.molecule.told import to_cxsmiles
 from recipes import eval_molecule_captioning, eval_molecule_generation
 from unitok.command import command
 
@@ -60,6 +64,21 @@ def test_molecules_are_measured_and_written(tmp_path, train):
     assert {"bleu", "levenshtein", "maccs", "rdk", "morgan"} <= set(found) & set(found["stereo_free"])
     assert "fcd" not in found
     assert page.read_text().count("data:image/png") == 2
+
+
+def test_coordinates_are_measured_against_conformers_and_the_floor(tmp_path):
+    ethanol, acid, amine = (to_cxsmiles(embed(Chem.MolFromSmiles(one))) for one in ("CCO", "CC(=O)O", "CCN"))
+    file, space = tmp_path / "molecules.tsv", tmp_path / "place.jsonl"
+    file.write_text(
+        f"description\tground truth\toutput\nan alcohol\tCCO\t{ethanol}\nan acid\t{acid}\tCC(=O)O\n"
+    )
+    space.write_text(json.dumps(place("k", "train", Chem.MolFromSmiles(amine))))
+    options = ["--predictions", str(file), "--no-fcd", "--conformers", "2", "--space", str(space)]
+    found = eval_molecule_generation.main([*options, "--out", str(tmp_path / "report.json")])
+    assert found["exact"] == 1
+    assert (found["space"]["n"], found["space"]["written"], found["space"]["conformers"]) == (1, 0.5, 2)
+    assert found["space"]["reference"]["lengths"] == found["space"]["lengths"] == 1
+    assert found["space"]["floor"]["searched"] == 1
 
 
 @pytest.mark.parametrize("main", [eval_molecule_captioning.main, eval_molecule_generation.main])

@@ -1,34 +1,36 @@
-"""A page of predictions: what was asked, the molecules drawn, and how like one another they are. One HTML file."""
+"""Pages of what a model wrote: what was asked, the molecules drawn, how like one another they are. One HTML file."""
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..structure import draw, parsed
+from .cells import SIDE, Cell, molecule
+from .ensembles import Ensembles
 from .generation import GenerationScorer
-from .predictions import Predictions
+from .predictions import Predictions, bare
 
-SIDE = 220  # pixels of a drawing
 WAYS = {
-    "model": "model",
     "nearest": "nearest training item",
     "nearest_with_shared": "the same, test molecules allowed",
+    "reference": "right answers",
+    "etkdg": "one ETKDG conformer",
+    "best_etkdg": "nearest of several",
+    "flat": "flat layout",
     "floor": "floor",
 }
+"""What stands beside the model in a report."""
 
 
 @dataclass(frozen=True)
-class Cell:
-    """Words, a drawing with its SMILES below, or a SMILES that is no molecule."""
+class Scores:
+    """A table of figures: names of the measures, and a line for the model and for each of what stands beside it."""
 
-    text: str
-    picture: str = ""
-    bad: bool = False
+    title: str
+    names: Sequence[str]
+    lines: Sequence[tuple[str, Sequence[str]]]
 
 
 def caption_page(rows: Predictions, report: Mapping[str, Any], most: int = 50) -> str:
@@ -39,40 +41,48 @@ def caption_page(rows: Predictions, report: Mapping[str, Any], most: int = 50) -
     """
     first = zip(rows.given[:most], rows.references, rows.outputs, strict=False)
     cells = [(molecule(a), Cell(b), Cell(c)) for a, b, c in first]
-    return _render("Molecules described", ("molecule", "target", "output"), cells, report)
+    return render(
+        "Molecules described", ("molecule", "target", "output"), cells, report["n"], [scores(report)]
+    )
 
 
-def molecule_page(rows: Predictions, report: Mapping[str, Any], most: int = 50) -> str:
+def molecule_page(
+    rows: Predictions, report: Mapping[str, Any], most: int = 50, ensembles: Ensembles | None = None
+) -> str:
     """Description | target | output | Morgan similarity for the first rows. jinja2 is imported here.
+
+    Molecules with coordinates are shown in space, too: outputs beside the right coordinates, if the target has some
+    and is the same molecule, else beside the nearest of their conformers.
+
+    Args:
+        rows, report: what was measured, and the figures.
+        most: rows that are shown.
+        ensembles: the conformers that the report was made with.
 
     Raises:
         ModuleNotFoundError: jinja2 is missing; `pip install 'unitok-lm[train]'` brings it.
     """
-    score = GenerationScorer(fcd=False)
+    score, ensembles = GenerationScorer(fcd=False), ensembles or Ensembles()
     cells = []
     for given, reference, output in zip(rows.given[:most], rows.references, rows.outputs, strict=False):
-        near = score.similarity(reference, output)
-        cells.append(
-            (Cell(given), molecule(reference), molecule(output), Cell("–" if near is None else f"{near:.2f}"))
-        )
-    return _render(
-        "Molecules from descriptions", ("description", "target", "output", "similarity"), cells, report
-    )
+        near = score.similarity(bare(reference), bare(output))
+        shown = molecule(reference), molecule(output, reference, ensembles)
+        cells.append((Cell(given), *shown, Cell("–" if near is None else f"{near:.2f}")))
+    tables = [scores(report)]
+    if "space" in report:
+        tables.append(scores(report["space"], "Coordinates of the molecules that were written"))
+    columns = ("description", "target", "output", "similarity")
+    return render("Molecules from descriptions", columns, cells, report["n"], tables)
 
 
-def molecule(smiles: str) -> Cell:
-    """The drawing of a SMILES, or the SMILES itself where it is no molecule."""
-    mol = parsed(smiles)
-    if mol is None:
-        return Cell(smiles or "(nothing)", bad=True)
-    file = io.BytesIO()
-    draw(mol, SIDE).save(file, "PNG")
-    return Cell(smiles, "data:image/png;base64," + base64.b64encode(file.getvalue()).decode())
-
-
-def _render(
-    title: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]], report: Mapping[str, Any]
+def render(
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[Cell]],
+    n: int,
+    tables: Sequence[Scores],
 ) -> str:
+    """The page: tables of scores, then the rows under the names of their columns; `n` rows were measured."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -82,22 +92,23 @@ def _render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    names, scores = _scores(report)
-    return environment.get_template("page.html.j2").render(
-        title=title, columns=columns, rows=rows, names=names, scores=scores, n=report["n"], side=SIDE
-    )
+    template = environment.get_template("page.html.j2")
+    return template.render(title=title, columns=columns, rows=rows, n=n, tables=tables, side=SIDE)
 
 
-def _scores(report: Mapping[str, Any]) -> tuple[list[str], list[tuple[str, list[str]]]]:
-    """Names of the measures, and a line of figures for the model and each baseline."""
+def scores(report: Mapping[str, Any], title: str = "Scores") -> Scores:
+    """The figures of a report that are measures of the model, and those of what stands beside it."""
     names = [
         key
         for key, value in report.items()
-        if value is None or (isinstance(value, float) and not isinstance(value, bool))
+        if key not in WAYS and key != "way" and (value is None or isinstance(value, float))
     ]
-    names = [key for key in names if key not in WAYS]
-    lines = {"model": report} | {way: report[way] for way in WAYS if isinstance(report.get(way), Mapping)}
-    return names, [(WAYS[way], [_figure(line.get(name)) for name in names]) for way, line in lines.items()]
+    lines = {"model": report} | {
+        WAYS[way]: report[way] for way in WAYS if isinstance(report.get(way), Mapping)
+    }
+    return Scores(
+        title, names, [(way, [_figure(line.get(name)) for name in names]) for way, line in lines.items()]
+    )
 
 
 def _figure(value: float | None) -> str:

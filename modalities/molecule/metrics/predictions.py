@@ -3,8 +3,9 @@ r"""Files of predictions and of pairs: the tab-separated ones of MolT5 (arXiv:22
 A predictions file has a header that names the columns `SMILES` or `description` (what the model was given),
 `ground truth` and `output`; a file of pairs has `SMILES` and `description`, or is .jsonl with {"smiles", "text"}.
 Quotes mean nothing. MolT5's ChEBI-20 files write each backslash of a SMILES twice (484 of 3,300 test rows);
-a double bond has one, so `\\` is read as `\`. A leading "[CLS] " of an output is an artefact of decoding. Rows
-that cannot be read are named, and the rest goes on. A name that ends in .zst is unpacked on the way.
+a double bond has one, so `\\` is read as `\`. SMILES may be CXSMILES with coordinates (see `told`). A leading
+"[CLS] " of an output is an artefact of decoding. Rows that cannot be read are named, and the rest goes on. A name that
+ends in .zst is unpacked on the way.
 """
 
 from __future__ import annotations
@@ -13,6 +14,10 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from rdkit import Chem
+
+from ..told import as_written
 
 REFERENCE, OUTPUT = "ground truth", "output"
 SMILES, DESCRIPTION = "SMILES", "description"
@@ -86,6 +91,19 @@ def read_pairs(path: Path) -> Pairs:
 def mended(smiles: str) -> str:
     r"""A SMILES with `\` where the file has `\\`."""
     return smiles.replace("\\\\", "\\")
+
+
+def bare(text: str) -> str:
+    """The SMILES of a CXSMILES string: without the coordinates that may stand behind it."""
+    return text.split(" |")[0]
+
+
+def structure_of(text: str) -> Chem.Mol | None:
+    """The molecule of a SMILES or CXSMILES with the stereo of its SMILES, in space if it says so; None if it is none."""
+    try:
+        return as_written(text)
+    except ValueError:
+        return None
 
 
 def _pairs(path: Path, bad: list[str]) -> Iterator[tuple[int, Sequence[str]]]:

@@ -6,6 +6,8 @@ Both functions take lists (`Predictions`), wherever these come from. With a trai
     "nearest":             the answer of the nearest training item, those shared molecules left out
     "nearest_with_shared": the same, all training items allowed
     "floor":               what needs no look at the question (see `baselines`)
+
+and where outputs are CXSMILES with coordinates, "space" says whether these agree with the structures (see `space`).
 """
 
 from __future__ import annotations
@@ -15,11 +17,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from ..posed import in_space
 from . import baselines
 from .captioning import CaptionScorer
+from .ensembles import Ensembles
 from .generation import GenerationScorer
-from .predictions import Pairs, Predictions
+from .predictions import Pairs, Predictions, bare, structure_of
 from .progress import Track, quiet
+from .space import SpaceScorer
 
 PACKAGES = ("nltk", "rouge-score", "tokenizers", "rapidfuzz", "fcd", "rdkit")
 NAMED = 20  # bad rows that the report names; all are counted
@@ -59,34 +64,41 @@ def captioning_report(
 
 
 def generation_report(
-    rows: Predictions, train: Pairs | None = None, fcd: bool = True, track: Track = quiet
+    rows: Predictions,
+    train: Pairs | None = None,
+    fcd: bool = True,
+    track: Track = quiet,
+    space: SpaceScorer | None = None,
 ) -> dict[str, Any]:
     """Scores of SMILES that a model wrote for descriptions.
 
     Args:
-        rows: given descriptions, reference SMILES, written SMILES.
+        rows: given descriptions, reference SMILES, written SMILES, either of which may be CXSMILES with coordinates.
         train: what the model was trained on.
         fcd: whether the Frechet ChemNet distance is measured.
         track: shows progress.
+        space: measures coordinates, where outputs have some.
 
     Raises:
         ValueError: no row, or an empty training set.
     """
     score = GenerationScorer(fcd, track)
     known = None if train is None else train.smiles
-    report = {**score(rows.references, rows.outputs, known), **_bad(rows)}
+    references, outputs = [bare(one) for one in rows.references], [bare(one) for one in rows.outputs]
+    report = {**score(references, outputs, known), **_bad(rows)}
+    both = written, _ = [[structure_of(one) for one in side] for side in (rows.outputs, rows.references)]
+    if any(mol is not None and in_space(mol) for mol in written):
+        report["space"] = (space or SpaceScorer(Ensembles(), track=track))(*both)
     if train is not None:
 
         def near(kept: Sequence[int]) -> list[int]:
             return baselines.nearest_text([train.texts[at] for at in kept], rows.given, track)
 
-        for name, found in _copied(train, rows.references, near, track).items():
+        for name, found in _copied(train, references, near, track).items():
             report[name] = (
-                score(rows.references, [train.smiles[at] for at in found])
-                if isinstance(found, list)
-                else found
+                score(references, [train.smiles[at] for at in found]) if isinstance(found, list) else found
             )
-        report["floor"] = score(rows.references, baselines.drawn(train.smiles, len(rows.references)))
+        report["floor"] = score(references, baselines.drawn(train.smiles, len(references)))
     return {**report, "packages": versions()}
 
 

@@ -13,7 +13,7 @@ from rdkit.Chem import rdMolAlign
 
 from modalities.molecule.conformers import several
 from modalities.molecule.posed import placed
-from modalities.molecule.rmsd import kabsch, rmsd
+from modalities.molecule.rmsd import kabsch, nearest, rmsd
 
 
 def pair(smiles: str) -> tuple[Chem.Mol, Chem.Mol]:
@@ -69,6 +69,16 @@ def test_equal_atoms_may_change_places_and_all_their_order():
     assert rmsd(one, other) < 1e-6
     with pytest.raises(ValueError, match="have other atoms in their order: pair them with symmetry=True"):
         rmsd(one, other, symmetry=False)
+
+
+def test_the_nearest_conformer_is_found_with_its_atoms_paired():
+    mol = several(Chem.MolFromSmiles("CC(C)(C)CCc1ccccc1C(=O)[O-]"), 4)
+    third = placed(mol, mol.GetConformer(2).GetPositions())
+    other = Chem.RenumberAtoms(mol, [2, 1, 3, 0, *range(4, mol.GetNumAtoms())][::-1])
+    found = nearest(third, other)
+    assert (found.rmsd, found.conformer) == (pytest.approx(0, abs=1e-6), 2)
+    assert kabsch(third.GetConformer().GetPositions(), found.positions) == pytest.approx(found.rmsd, abs=1e-6)
+    assert nearest(third, placed(other, other.GetConformer(0).GetPositions())).rmsd == rmsd(third, mol) > 0.1
 
 
 def test_hydrogens_do_not_count():

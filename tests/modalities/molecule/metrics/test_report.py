@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from rdkit import Chem
 
+from modalities.molecule.conformers import embed
+from modalities.molecule.metrics.ensembles import Ensembles
 from modalities.molecule.metrics.page import caption_page, molecule_page
 from modalities.molecule.metrics.predictions import Pairs, Predictions
 from modalities.molecule.metrics.report import captioning_report, generation_report
+from modalities.molecule.metrics.space import SpaceScorer
+from modalities.molecule.told import to_cxsmiles
 
 for package in ("nltk", "rouge_score", "tokenizers", "rapidfuzz"):
     pytest.importorskip(package, reason=f"{package} is not installed")
@@ -75,3 +80,30 @@ def test_pages_draw_molecules_escape_words_and_name_what_is_none(offline):
     assert page.count("not a molecule") == 2
     assert "<td>1.00</td>" in page
     assert "&lt;b&gt;benzene" in page
+
+
+def in_space(smiles):
+    return to_cxsmiles(embed(Chem.MolFromSmiles(smiles)))
+
+
+def test_coordinates_change_no_other_score_and_have_their_own():
+    plain = generation_report(molecules(["CCO", "CC=O", "C1CC"]), TRAIN, fcd=False)
+    rows = Predictions(TEXTS, [in_space("CCO"), *SMILES[1:]], [in_space("CCO"), in_space("CC=O"), "C1CC"])
+    found = generation_report(rows, TRAIN, fcd=False, space=SpaceScorer(Ensembles(2)))
+    space = found.pop("space")
+    assert found == plain
+    assert (space["n"], space["written"], space["conformers"]) == (2, 1, 2)
+    assert space["lengths"] == space["reference"]["lengths"] == 1
+    assert "space" not in plain
+
+
+def test_pages_show_what_was_written_beside_the_right_coordinates_or_a_conformer():
+    rows = Predictions(TEXTS, [in_space("CCO"), *SMILES[1:]], [in_space("OCC"), in_space("CC=O"), "c1ccccc1"])
+    ensembles = Ensembles(2)
+    report = generation_report(rows, fcd=False, space=SpaceScorer(ensembles))
+    page = molecule_page(rows, report, ensembles=ensembles)
+    assert page.count("data:image/png") == 9  # six drawings, one target and two outputs in space
+    assert page.count("written | right, 0.00 Å apart") == 1
+    assert page.count("written | nearest of 2 conformers") == 1
+    assert "Coordinates of the molecules that were written" in page
+    assert "|(" not in page  # no coordinates as text

@@ -1,0 +1,81 @@
+"""Coordinates against the structure, on molecules whose geometry is plain."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from rdkit import Chem
+
+from modalities.molecule.conformers import embed
+from modalities.molecule.metrics.geometry import (
+    TOLERANCE,
+    cis_trans,
+    clashes,
+    hands,
+    lengths,
+    reference_lengths,
+)
+from modalities.molecule.posed import placed
+
+DRUG = "C[C@H](NC(=O)c1ccc(Cl)cc1)[C@@H](O)C/C=C/c1ccncc1"
+
+
+def stretched(mol: Chem.Mol, by: float) -> Chem.Mol:
+    return placed(mol, mol.GetConformer().GetPositions() * by)
+
+
+def test_a_conformer_agrees_with_its_structure_in_all():
+    mol = embed(Chem.MolFromSmiles(DRUG))
+    good, bonds = lengths(mol, reference_lengths(mol))
+    assert (good, bonds) == (mol.GetNumBonds(), mol.GetNumBonds())
+    assert hands(mol) == (2, 2)
+    assert cis_trans(mol) == (1, 1)
+    assert clashes(mol) == 0
+
+
+def test_bonds_are_right_within_a_tenth():
+    mol = placed(Chem.MolFromSmiles("CC"), [[0, 0, 0], [0, 0, 1]])
+    (reference,) = reference_lengths(mol)
+    assert reference == pytest.approx(1.51, abs=0.03)  # C(sp3)-C(sp3)
+    for share, right in (
+        (1, 1),
+        (1 + 0.99 * TOLERANCE, 1),
+        (1 + 1.01 * TOLERANCE, 0),
+        (1 - 1.01 * TOLERANCE, 0),
+    ):
+        assert lengths(stretched(mol, reference * share), np.array([reference])) == (right, 1)
+    assert lengths(mol, None) == (0, 0)
+
+
+def test_a_bond_that_closes_a_ring_counts_too():
+    mol = embed(Chem.MolFromSmiles("C1CCCCC1"))
+    where = mol.GetConformer().GetPositions()
+    where[5] += 2 * (where[5] - where.mean(axis=0))  # off both of its neighbours
+    assert lengths(placed(mol, where), reference_lengths(mol)) == (4, 6)
+
+
+def test_a_mirror_image_has_all_hands_wrong_and_a_flat_one_none():
+    mol = embed(Chem.MolFromSmiles(DRUG))
+    where = mol.GetConformer().GetPositions()
+    assert hands(placed(mol, where * (1, 1, -1))) == (0, 2)
+    assert hands(placed(mol, where * (1, 1, 0))) == (0, 2)
+    assert hands(embed(Chem.MolFromSmiles("CCO"))) == (0, 0)
+
+
+def test_a_double_bond_on_the_other_side_is_wrong():
+    cis, trans = (embed(Chem.MolFromSmiles(one)) for one in ("C/C=C\\C", "C/C=C/C"))
+    assert cis_trans(cis) == cis_trans(trans) == (1, 1)
+    assert cis_trans(placed(cis, trans.GetConformer().GetPositions())) == (0, 1)
+    assert cis_trans(embed(Chem.MolFromSmiles("CC=CC"))) == (0, 0)  # neither is written
+
+
+def test_atoms_clash_far_along_the_chain_and_between_fragments_but_ions_do_not():
+    chain = placed(Chem.MolFromSmiles("CCCC"), [[0, 0, 0], [1.5, 0, 0], [1.5, 1.5, 0], [0.2, 1.5, 0]])
+    assert clashes(chain) == 1  # 1.5 Angstrom between the ends, whose radii of 1.7 sum to 3.4
+    opened = chain.GetConformer().GetPositions()
+    opened[3] = [3.0, 1.5, 0]
+    assert clashes(placed(chain, opened)) == 0
+    pair = Chem.MolFromSmiles("CC.CC")
+    assert clashes(placed(pair, [[0, 0, 0], [1.5, 0, 0], [0, 2, 0], [1.5, 2, 0]])) == 2
+    assert clashes(placed(pair, [[0, 0, 0], [1.5, 0, 0], [0, 3.5, 0], [1.5, 3.5, 0]])) == 0
+    assert clashes(placed(Chem.MolFromSmiles("[Na+].[Cl-]"), [[0, 0, 0], [2.4, 0, 0]])) == 0
