@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from . import wordnet
+
 ENDINGS = (
     ("s", ""),
     ("ses", "s"),
@@ -48,3 +50,11 @@ class Lemmatizer:
             bases = [word[: -len(old)] + new for old, new in ENDINGS if word.endswith(old)]
         known = [form for form in (word, *bases) if form in self.nouns]
         return min(known, key=len) if known else word
+
+
+def lemmatizer() -> tuple[Lemmatizer | None, str | None]:
+    """One on the user's WordNet folder, which is made if need be; or None and why there is none."""
+    try:
+        return Lemmatizer(wordnet.folder()), None
+    except wordnet.NoWordNet as error:
+        return None, str(error)

@@ -25,7 +25,7 @@ def read(path: Path, questions: Sequence[Question]) -> tuple[dict[str, list[str]
     """Answers by question, and what is wrong.
 
     Raises:
-        ValueError: the file is no list of predictions.
+        ValueError: the file is no list of predictions, or answers no question.
     """
     data = load(path)
     if not isinstance(data, list):
@@ -41,13 +41,17 @@ def read(path: Path, questions: Sequence[Question]) -> tuple[dict[str, list[str]
             problems.append(f"{path.name}, record {number}: {wrong}; left out")
         else:
             found[str(record["question_id"])] = list(record["answer_top10"])
+    if not found:
+        raise ValueError(
+            f"{path} answers none of the questions ({problems[0] if problems else 'it is empty'})"
+        )
     return found, problems
 
 
 def _wrong(record: Any, scenes: Mapping[str, str], found: Mapping[str, list[str]]) -> str:
     """Why a record cannot be used, or nothing."""
     if not isinstance(record, dict):
-        return f"it is a {type(record).__name__} and not an object"
+        return f"{str(record)[:40]!r} is not an object"
     if "question_id" not in record:
         return "it has no 'question_id'"
     key, answers = str(record["question_id"]), record.get("answer_top10")

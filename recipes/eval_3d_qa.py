@@ -1,0 +1,88 @@
+"""How well questions about scenes are answered: `python recipes/eval_3d_qa.py --format scanqa --questions FILE --predictions FILE`.
+
+Questions are ScanQA's, SQA3D's (with --annotations), 3D-LLM's or 3D MM-Vet's (with --annotations) own files; predictions
+are in ScanQA's form of submission, [{scene_id, question_id, answer_top10, bbox}]. Files may be .gz or .zst. With --run
+the predictions are made first: RUN answers the records of --data whose key is a question's id, once greedily and nine
+times drawn, and the submission is written to --predictions. Beside the model stand baselines that see the
+questions alone, fitted on --train or, without it, for each scene on the questions of all others. METEOR 1.5 needs
+pycocoevalcap and Java, F1 needs WordNet; where they are missing these are null with the reason.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from modalities.common.lemma import lemmatizer
+from unitok.command import command
+from unitok.eval.provenance import provenance
+from unitok.eval.qa3d import formats, predictions
+from unitok.eval.qa3d.ask import submission
+from unitok.eval.qa3d.page import page
+from unitok.eval.qa3d.report import lines, report
+from unitok.eval.qa3d.words import treebank
+from unitok.generate import Sampler
+from unitok.run import reopen
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    out = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = out.add_argument
+    add("--format", required=True, choices=formats.FORMATS)
+    add("--questions", type=Path, required=True)
+    add("--annotations", type=Path, help="the answers, of formats that keep them apart (sqa3d, mmvet)")
+    add("--predictions", type=Path, required=True, help="a submission to score; with --run it is written")
+    add("--train", type=Path, help="training questions in the same format, for the baselines")
+    add("--train-annotations", type=Path, help="their answers, as --annotations")
+    add("--run", type=Path, help="folder of a finished run that answers first")
+    add("--data", type=Path, help="with --run: records with turns, whose keys are question ids")
+    add("--draws", type=int, default=9, help="with --run: answers drawn beside the greedy one, 0 to 9")
+    add("--temperature", type=float, default=1.0, help="with --run: of the drawn answers")
+    add("--budget", type=int, default=48, help="with --run: most ids of an answer")
+    add("--spaces", action="store_true", help="words are what spaces separate, as in LL3DA's evaluation")
+    add("--out", type=Path, default=Path("qa3d.json"), help="report to write")
+    add("--html", type=Path, help="page to write: questions, references and answers side by side")
+    add("--rows", type=int, default=200, help="questions that the page shows")
+    return out
+
+
+def main(arguments: list[str] | None = None) -> dict[str, Any]:
+    """Answer if asked to, read, measure, write."""
+    options = parser().parse_args(arguments)
+    if (options.run is None) != (options.data is None):
+        raise ValueError(
+            "--run and --data belong together: give the run and the records that it is to answer"
+        )
+    questions, problems = formats.read(options.format, options.questions, options.annotations)
+    train = None
+    if options.train:
+        train, _ = formats.read(options.format, options.train, options.train_annotations)
+    for path in filter(None, (options.predictions, options.out, options.html)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    if options.run:
+        how = {"draws": options.draws, "temperature": options.temperature, "budget": options.budget}
+        run, decoder = reopen(options.run)
+        sampler = Sampler(decoder.eval(), run.vocabulary, run.modalities)
+        problems += submission(sampler, options.data, questions, options.predictions, **how)
+    answers, wrong = predictions.read(options.predictions, questions)
+    lemma, reason = lemmatizer()
+    split = str.split if options.spaces else treebank
+    found = report(options.format, questions, answers, [*problems, *wrong], train, lemma, split)
+    found = {
+        **found,
+        **({"f1_reason": reason} if reason else {}),
+        "words": "spaces" if options.spaces else "treebank",
+        **provenance(),
+    }
+    options.out.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    if options.html:
+        options.html.write_text(page(questions, answers, found, train, options.rows), encoding="utf-8")
+    print("\n".join(lines(found)))
+    return found
+
+
+if __name__ == "__main__":
+    command(main)
