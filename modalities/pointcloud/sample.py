@@ -56,19 +56,26 @@ def stride(points: Tensor, count: int) -> Tensor:
     return points[torch.arange(count, device=points.device) * len(points) // count]
 
 
-def farthest(points: Tensor, count: int) -> Tensor:
+def farthest(points: Tensor, count: int, *, first: int | None = None, ignored: float = 0.0) -> Tensor:
     """Farthest point sampling: indices int64 [B, count] into points [B, N, 3], in the order of choice.
 
-    Starts with the point farthest from the mean; ties go to the lower index. Any prefix of the answer is
-    the answer for a smaller count.
+    Starts with the point farthest from the mean, or with number `first`; ties go to the lower index. Any
+    prefix of the answer is the answer for a smaller count, and so is sampling from the chosen points again
+    beginning with the first of them. Points whose squared distance to the origin is at most `ignored` are
+    chosen only as `first`, as the CUDA kernel of PointNet++ has it with .001.
 
     Raises:
         ValueError: more points are asked for than there are.
     """
     if not 0 < count <= points.shape[1]:
         raise ValueError(f"{count} farthest points of {points.shape[1]}: ask for 1 to {points.shape[1]}")
-    last = (points - points.mean(1, keepdim=True)).square().sum(-1).argmax(1)  # [B]
+    if first is None:
+        last = (points - points.mean(1, keepdim=True)).square().sum(-1).argmax(1)  # [B]
+    else:
+        last = torch.full((len(points),), first, dtype=torch.long, device=points.device)
     gap = points.new_full(points.shape[:2], torch.inf)  # squared distance to the chosen ones
+    if ignored:
+        gap = torch.where(points.square().sum(-1) <= ignored, -1.0, gap)
     chosen = [last]
     for _ in range(count - 1):
         here = points.gather(1, last[:, None, None].expand(-1, 1, 3))
