@@ -7,6 +7,7 @@ which opposite charges come closest, or, without charges, in which all lies clos
 from __future__ import annotations
 
 import itertools
+from collections.abc import Collection
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,13 +21,20 @@ _STEPS = np.array([d for d in itertools.product((0, 1, -1), repeat=3) if any(d)]
 DIRECTIONS = _STEPS / np.linalg.norm(_STEPS, axis=1, keepdims=True)
 
 
-def beside(mol: Chem.Mol, positions: Floats) -> Floats:
-    """Positions [n, 3], Angstrom, with fragments apart; those of a single fragment as they are."""
+def beside(mol: Chem.Mol, positions: Floats, kept: Collection[int] = ()) -> Floats:
+    """Positions [n, 3], Angstrom, with fragments apart; those of a single fragment as they are.
+
+    Args:
+        kept: atoms whose fragments stay where they are, for the others to be set beside them.
+    """
     parts = [list(part) for part in Chem.GetMolFrags(mol)]
+    stay = [part for part in parts if not set(part).isdisjoint(kept)] or parts[:1]
     out = positions.copy()
     charges = np.array([atom.GetFormalCharge() for atom in mol.GetAtoms()], np.float64)
-    done = parts[0] if parts else []
-    for part in parts[1:]:
+    done = [atom for part in stay for atom in part]
+    for part in parts:
+        if part in stay:
+            continue
         there, here = out[done], out[part] - out[part].mean(axis=0) + out[done].mean(axis=0)
         moves = [here + _reach(there, here, way) * way for way in DIRECTIONS]
         costs = [_cost(there, charges[done], move, charges[part]) for move in moves]

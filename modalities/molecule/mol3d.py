@@ -32,10 +32,11 @@ from .align import creates
 from .bins import checked
 from .conformers import Conformers, Params
 from .e3fp import atom_ids
-from .posed import PLACES, carry, from_cxsmiles, heavy, in_space
+from .posed import PLACES, carry, heavy, in_space
 from .selfies import Selfies
 from .stereo import Ints
 from .symbols import SelfiesText
+from .told import as_written
 from .written import Bins, Ranked, Way
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ class Mol3D(Modality):
         """The item without hydrogens; a CXSMILES string as the molecule that it describes."""
         try:
             if isinstance(item, str) and PLACES.search(item):
-                item = from_cxsmiles(item)
+                item = as_written(item)
             return heavy(item) if isinstance(item, Chem.Mol) else item
         except ValueError as error:
             raise BadItem(index, str(error)) from error
@@ -264,7 +265,7 @@ class Mol3D(Modality):
     def mol(self, item: Item) -> Chem.Mol:
         """The RDKit structure of any item that `encode` takes. ValueError where there is none."""
         if isinstance(item, str) and PLACES.search(item):
-            return from_cxsmiles(item)
+            return as_written(item)
         return self.plain.mol(item)
 
     def read(self, data: bytes, suffix: str) -> Item:

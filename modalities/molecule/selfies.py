@@ -74,9 +74,12 @@ class Selfies(Modality):
         self.table = valences(self.symbols, constraints)
         self._ids = {symbol: i for i, symbol in enumerate(self.symbols)}
         self._atoms = sum(map(is_atom, self.symbols))
-        dot = self._ids.get(DOT, len(self.symbols))  # the last one, if there is one
         self.rules = rules(self.symbols, self.table)
-        self._ranges = tuple(r for r in (range(dot), range(dot, len(self.symbols))) if r)
+        # Some of a wide alphabet have more hydrogens than bonds: SELFIES refuses them, and they are never legal.
+        self._full = {one for one, rule in self.rules.items() if not rule.what and rule.size < 0}
+        self._openers = self._spans(range(self._atoms))
+        self._ranges = self._spans(range(len(self.symbols)))
+        self._ringless = self._spans([i for i, one in enumerate(self.symbols) if "Ring" not in one])
         meaning = json.dumps(["selfies 2", self.symbols, self.table])
         digest = hashlib.sha256(meaning.encode()).hexdigest()
         self.spec = Spec("molecule", len(self.symbols), (1, longest), fingerprint=digest)
@@ -140,6 +143,9 @@ class Selfies(Modality):
         longest = self.spec.length[1]
         if longest is not None and len(symbols) > longest:
             raise ValueError(f"{len(symbols)} symbols are too many: at most {longest} (option longest)")
+        full = next((s for s in symbols if s in self._full), None)
+        if full is not None:
+            raise ValueError(f"symbol {full} has more hydrogens than bonds: leave the molecule out")
         ids = [self._ids[s] for s in symbols]
         self._check(ids)
         return ids
@@ -202,15 +208,21 @@ class Selfies(Modality):
     def legal(self, prefix: Sequence[int]) -> Legal:
         """An atom first, in each fragment; then any symbol. A body does not end after a dot."""
         if not prefix or self.symbols[prefix[-1]] == DOT:
-            return Legal((range(self._atoms),), end=False)
-        return Legal(self._ranges if self._rings(prefix) < RINGS else self._ringless(), end=True)
+            return Legal(self._openers, end=False)
+        # A ring that is read as a digit closes none, but is left out all the same.
+        return Legal(self._ranges if self._rings(prefix) < RINGS else self._ringless, end=True)
 
-    def _ringless(self) -> tuple[range, ...]:
-        """All symbols but rings. One that is read as a digit closes none, but is left out all the same."""
-        kept = [i for i, symbol in enumerate(self.symbols) if "Ring" not in symbol]
-        starts = [i for i in kept if i == 0 or "Ring" in self.symbols[i - 1] or self.symbols[i] == DOT]
-        stops = [*starts[1:], len(self.symbols)]
-        return tuple(range(a, a + sum(a <= i < b for i in kept)) for a, b in zip(starts, stops, strict=True))
+    def _spans(self, ids: Sequence[int]) -> tuple[range, ...]:
+        """These symbols without the ones that are never legal, as ranges; the dot has its own."""
+        spans: list[range] = []
+        for i in ids:
+            if self.symbols[i] in self._full:
+                continue
+            if spans and spans[-1].stop == i and self.symbols[i] != DOT:
+                spans[-1] = range(spans[-1].start, i + 1)
+            else:
+                spans.append(range(i, i + 1))
+        return tuple(spans)
 
     def shortest_end(self, prefix: Sequence[int]) -> int:
         """1 where an atom is due, else 0."""

@@ -16,7 +16,7 @@ import numpy as np
 from rdkit import Chem
 
 from . import structure
-from .posed import from_cxsmiles, in_space, placed
+from .posed import PLACES, from_cxsmiles, in_space, placed
 from .stereo import Ints
 
 PREFIX = "codes_"
@@ -92,8 +92,8 @@ def as_written(text: str) -> Chem.Mol:
     Raises:
         ValueError: no SMILES, or coordinates for another number of atoms.
     """
-    mol = structure.from_smiles(text.split(" |")[0])
-    if " |" not in text:
+    mol = structure.from_smiles(text.split()[0] if text.strip() else text)
+    if not PLACES.search(text):
         return mol
     found = from_cxsmiles(text)
     if not in_space(found):

@@ -16,12 +16,11 @@ from typing import Protocol
 
 import numpy as np
 from rdkit import Chem
-from rdkit.Chem import rdDistGeom
-from rdkit.Geometry import Point3D
 
 from . import bins, conformers
+from .completed import completed
 from .e3fp import atom_ids
-from .posed import heavy, placed
+from .posed import placed
 from .stereo import Ints
 from .told import note
 
@@ -52,15 +51,10 @@ class Bins:
     def place(self, mol: Chem.Mol, codes: Ints) -> Chem.Mol | None:
         """What the codes say of the first atoms; distance geometry places those that have none."""
         positions = bins.from_codes(mol, codes)
-        if len(codes) == mol.GetNumAtoms():
-            out = placed(mol, positions)
-        else:
-            known = {atom: Point3D(*map(float, where)) for atom, where in enumerate(positions)}
-            whole = Chem.AddHs(mol)
-            if rdDistGeom.EmbedMolecule(whole, coordMap=known, randomSeed=1, maxAttempts=5) < 0:
-                return None
-            out = heavy(whole)
-        note(out, "bins", codes)
+        whole = len(codes) == mol.GetNumAtoms()
+        out = placed(mol, positions) if whole else completed(mol, positions)
+        if out is not None:
+            note(out, "bins", codes)
         return out
 
 

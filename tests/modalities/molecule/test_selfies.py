@@ -17,6 +17,7 @@ from rdkit import Chem, rdBase
 from modalities.molecule import structure
 from modalities.molecule.selfies import RINGS, Selfies
 from modalities.molecule.symbols import (
+    PRESETS,
     SelfiesText,
     Smiles,
     _permitted,
@@ -364,6 +365,28 @@ def test_the_wide_alphabet_has_all_of_the_plain_one_and_what_is_rare() -> None:
         BadItem, match='symbol \\[123I\\] is not in the alphabet of 391: .* take alphabet="wide"'
     ):
         MOLECULES.encode(rare)
+
+
+@pytest.mark.parametrize("constraints", PRESETS)
+def test_symbols_with_more_hydrogens_than_bonds_are_never_legal(constraints) -> None:
+    wide = Selfies(constraints, alphabet="wide")
+    legal = [
+        {i for some in wide.legal(ids).ranges for i in some} for ids in ([], [wide.symbols.index("[C]")])
+    ]
+    with bound(wide.table) as selfies:
+        for i, symbol in enumerate(wide.symbols[: len(legal[1])]):
+            if not is_atom(symbol):
+                continue
+            try:
+                selfies.decoder(symbol)
+            except selfies.DecoderError:
+                assert all(i not in some for some in legal)
+                with pytest.raises(BadCodes, match="has more hydrogens than bonds"):
+                    wide.decode([Codes(torch.tensor([i]))])
+            else:
+                assert all(i in some for some in legal)
+    with pytest.raises(BadItem, match=r"symbol \[BH4\+1\] has more hydrogens than bonds"):
+        wide.encode(["[BH4+1]"])
 
 
 def test_golden_ids() -> None:
