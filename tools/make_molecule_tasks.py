@@ -5,8 +5,9 @@
 
 OUT gets one .jsonl for each task that its sources allow; recipes/configs/molecule/*.toml read them:
   captions      caption (molecule -> text), molecule (text -> molecule), caption_like and molecule_like (the same beside
-                the most similar training molecule or description), wrapped (names replaced by molecules)
+                one of the --examples most similar training molecules or descriptions), wrapped (names replaced by molecules)
   names         iupac (molecule -> IUPAC name), named (name -> molecule), from PyPI chemicals
+  both of them  echo (spans of descriptions and names, to be said again)
   structures    denoise (SELFIES without some spans -> SELFIES), computed (MW, logP, TPSA)
   qm9           orbitals (HOMO, LUMO, gap)
   tables        table (any column of any table, such as MoleculeNet's)
@@ -131,10 +132,20 @@ class Makers:
         known: lower-case names -> SMILES, for the wrapped texts.
         each: questions of each kind about one molecule in space.
         examples: SMILES and description of the training molecules.
+        beside: how many examples a question is shown with, one in each record; one alone where it is held out.
+        texts: what is said again.
     """
 
-    def __init__(self, known: dict[str, str], each: int, examples: list[tuple[str, str]]) -> None:
+    def __init__(
+        self,
+        known: dict[str, str],
+        each: int,
+        examples: list[tuple[str, str]],
+        beside: int,
+        texts: list[str],
+    ) -> None:
         self.known, self.each, self.examples = known, each, examples
+        self.beside, self.texts = beside, texts
         smiles, texts = [one for one, _ in examples], [said for _, said in examples]
         self.by_molecule, self.by_text = MoleculeIndex(smiles), TextIndex(texts, smiles)
         self.tokenizer = Selfies()
@@ -143,11 +154,15 @@ class Makers:
         """Caption, molecule and wrapped text."""
         yield "caption", text.caption(key, split, smiles, said)
         yield "molecule", text.molecule(key, split, smiles, said)
-        if (at := self.by_molecule(smiles)) is not None:
-            yield "caption_like", text.caption_like(key, split, smiles, said, self.examples[at])
-        if (at := self.by_text(said, but=smiles)) is not None:
-            yield "molecule_like", text.molecule_like(key, split, smiles, said, self.examples[at])
+        beside = self.beside if split == "train" else 1
+        for rank, (at, _) in enumerate(self.by_molecule.several(smiles, beside)):
+            example = self.examples[at]
+            yield "caption_like", text.caption_like(f"{key}/{rank}", split, smiles, said, example)
+        for rank, (at, _) in enumerate(self.by_text.several(said, beside, but=smiles)):
+            example = self.examples[at]
+            yield "molecule_like", text.molecule_like(f"{key}/{rank}", split, smiles, said, example)
         yield "wrapped", text.wrapped(key, split, said, self.known)
+        yield "echo", text.echo(key, split, self.texts)
 
     def names(
         self, key: str, split: str, smiles: str, named: tuple[str, list[str]]
@@ -155,6 +170,7 @@ class Makers:
         """IUPAC name both ways."""
         yield "iupac", text.name_of(key, split, smiles, named[0])
         yield "named", text.named(key, split, smiles, named[0])
+        yield "echo", text.echo(key, split, self.texts)
 
     def structures(self, key: str, split: str, smiles: str, _: None) -> Iterator[tuple[str, Record | None]]:
         """Denoising, and one computed property."""
@@ -193,8 +209,8 @@ def side(bones: str, heldout: float) -> str:
     return "heldout" if share < heldout else "train"
 
 
-def usable(rows: Iterable[Row], excluded: set[str], heldout: float) -> list[tuple[str, str]]:
-    """SMILES and description of the rows that are trained on."""
+def usable(rows: Iterable[Row], excluded: set[str], heldout: float) -> list[tuple[str, Any]]:
+    """SMILES and what stands beside it, of the rows that are trained on."""
     found = [(smiles, said, skeleton(smiles)) for _, smiles, said in rows]
     return [
         (smiles, said)
@@ -254,6 +270,9 @@ def main() -> None:
     parser.add_argument(
         "--each", type=int, default=2, help="questions of each kind about a molecule in space"
     )
+    parser.add_argument(
+        "--examples", type=int, default=8, help="similar molecules a caption is asked beside, one at a time"
+    )
     parser.add_argument("--heldout", type=float, default=0.03, help="share of the molecules that is held out")
     parser.add_argument("--most", type=int, default=10**9, help="at most so many rows of each file")
     args = parser.parse_args()
@@ -269,7 +288,10 @@ def main() -> None:
     named = list(names()) if args.names or args.captions else []
     known = {name.lower(): smiles for _, smiles, (_, others) in named for name in others[:3] if len(name) > 5}
     described = [row for path in args.captions for row in list(captions(path))[: args.most]]
-    makers = Makers(known, args.each, usable(described, excluded, args.heldout))
+    examples = usable(described, excluded, args.heldout)
+    said = [text for _, text in examples]
+    said += [name for _, (name, _) in usable(named, excluded, args.heldout)] if args.names else []
+    makers = Makers(known, args.each, examples, args.examples, [text for text in said if text.strip()])
     files: dict[str, Any] = {}
     count: Counter[str] = Counter()
     sources: list[tuple[str, Iterable[Row], Any]] = [

@@ -2,6 +2,7 @@
 
     like = MoleculeIndex(smiles)          like("CCO") -> place in `smiles`, or None
     like = TextIndex(texts, smiles)       like("The molecule is ...", but="CCO")
+    like.several("CCO", 8)                the 8 most similar and how similar they are, the best first
 
 Molecules are compared by Morgan fingerprints (radius 2, 2,048 bits, Tanimoto), texts by the cosine of their words'
 rarities. One with the same skeleton as `but` (first 14 letters of the InChIKey) is never given: an example must
@@ -33,12 +34,33 @@ class _Index:
         for at, one in enumerate(smiles):
             self.same[skeleton(one) or f"none {at}"].append(at)
 
-    def best(self, scores: np.ndarray, but: str | None) -> int | None:
-        """The first place with the highest score whose molecule is another; None where nothing is alike."""
-        scores = scores.copy()
-        scores[self.same.get((but and skeleton(but)) or "", [])] = -1.0
-        at = int(scores.argmax()) if len(scores) else 0
-        return at if len(scores) and scores[at] > 0 else None
+    def scores(self, item: str) -> np.ndarray:
+        """How alike every item is, from 0 to 1."""
+        raise NotImplementedError
+
+    def but(self, item: str) -> str | None:
+        """The molecule that is not given unless another is named."""
+        return None
+
+    def several(self, item: str, most: int, but: str | None = None) -> list[tuple[int, float]]:
+        """Places and scores of the most similar ones that are another molecule than `but`; the first of equals first.
+
+        Fewer than `most` where no more are alike.
+        """
+        scores = self.scores(item)
+        other = self.but(item) if but is None else but
+        scores[self.same.get((other and skeleton(other)) or "", [])] = -1.0
+        order = np.argsort(-scores, kind="stable")[:most]
+        return [(int(at), float(scores[at])) for at in order if scores[at] > 0]
+
+    def __call__(self, item: str, but: str | None = None) -> int | None:
+        """The place of the most similar one that is another molecule than `but`, the first of equals.
+
+        Of a molecule's index, `but` is by default the molecule asked for; `but=""` leaves none out. None where
+        nothing is alike.
+        """
+        found = self.several(item, 1, but)
+        return found[0][0] if found else None
 
 
 class MoleculeIndex(_Index):
@@ -53,13 +75,13 @@ class MoleculeIndex(_Index):
         mol = parsed(smiles)
         return DataStructs.ExplicitBitVect(BITS) if mol is None else self.make.GetFingerprint(mol)
 
-    def __call__(self, smiles: str, but: str | None = None) -> int | None:
-        """The place of the most similar molecule that is another than `but`, by default than the one asked for.
+    def but(self, item: str) -> str:
+        """The molecule asked for itself."""
+        return item
 
-        The first of equals; None where nothing is alike. `but=""` leaves none out.
-        """
-        scores = np.array(DataStructs.BulkTanimotoSimilarity(self._bits(smiles), self.bits))
-        return self.best(scores, smiles if but is None else but)
+    def scores(self, item: str) -> np.ndarray:
+        """Tanimoto similarities [n] to a SMILES."""
+        return np.array(DataStructs.BulkTanimotoSimilarity(self._bits(item), self.bits), dtype=float)
 
 
 class TextIndex(_Index):
@@ -85,13 +107,13 @@ class TextIndex(_Index):
         length = math.sqrt(sum(weight**2 for weight in weights.values())) or 1.0
         return {word: weight / length for word, weight in weights.items()}
 
-    def __call__(self, text: str, but: str | None = None) -> int | None:
-        """The place of the most similar description whose molecule is another than `but`; as of molecules."""
+    def scores(self, item: str) -> np.ndarray:
+        """Cosines [n] to a text."""
         scores = np.zeros(self.size)
-        for word, weight in self._unit(Counter(words(text))).items():
+        for word, weight in self._unit(Counter(words(item))).items():
             places, theirs = self.postings[word]
             scores[places] += weight * theirs
-        return self.best(scores, but)
+        return scores
 
 
 def examples(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from .record import Molecule, Part, Record, chat, dice, filled, plain
 
@@ -49,6 +49,21 @@ def asked_molecule(text: str, example: Example | None = None) -> list[Part]:
     if example is None:
         return filled(GIVE[0], text=text)
     return [example[1] + " ", Molecule(example[0]), " ", *filled(GIVE[0], text=text)]
+
+
+def echo(key: str, split: str, texts: Sequence[str]) -> Record:
+    """Spans of 3 to 20 words of some of the texts, to be said again.
+
+    Answers beside an example lean on copying from it, which a small model hardly learns from the examples alone:
+    it learns it here, where nothing else helps.
+    """
+    draw = dice(f"{key} echo")
+    spans = []
+    for _ in range(draw.randint(2, 6)):
+        said = draw.choice(texts).split()
+        first = draw.randrange(len(said))
+        spans.append(" ".join(said[first : first + draw.randint(3, 20)]))
+    return chat(key, split, "echo", [" ".join(spans) + " Repeat."], [" ".join(spans)])
 
 
 def name_of(key: str, split: str, smiles: str, name: str) -> Record:
