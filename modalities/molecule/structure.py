@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from rdkit import Chem, DataStructs, rdBase
@@ -75,6 +76,7 @@ def bare(mol: Chem.Mol) -> Chem.Mol:
         raise ValueError(f"it is no possible molecule ({error}): mend the structure") from error
 
 
+@lru_cache(maxsize=2**16)  # asked for again by every list that a molecule is looked up in
 def skeleton(smiles: str) -> str | None:
     """The connections of a molecule: the first 14 letters of its InChIKey, the same for all stereoisomers.
 
@@ -175,6 +177,7 @@ def draw(mol: Chem.Mol, size: int = 256) -> Image.Image:
     from PIL import Image
 
     canvas = rdMolDraw2D.MolDraw2DCairo(size, size)
+    canvas.drawOptions().fixedBondLength = size / 8  # else small molecules fill the picture
     flat = Chem.Mol(mol)
     rdDepictor.Compute2DCoords(flat)
     rdMolDraw2D.PrepareAndDrawMolecule(canvas, flat)

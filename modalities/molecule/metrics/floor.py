@@ -65,7 +65,7 @@ def training(path: Path) -> list[Chem.Mol]:
     Raises:
         ValueError: there is none.
     """
-    out = []
+    out: list[Chem.Mol] = []
     for mol in _records(path) if ".jsonl" in path.suffixes else _sdf(path):
         if len(out) < MOST and in_space(mol):
             out.append(heavy(mol))

@@ -16,8 +16,8 @@ WAYS = {
     "nearest": "nearest training item",
     "nearest_with_shared": "the same, test molecules allowed",
     "reference": "right answers",
+    "best_etkdg": "nearest of several ETKDG conformers",
     "etkdg": "one ETKDG conformer",
-    "best_etkdg": "nearest of several",
     "flat": "flat layout",
     "floor": "floor",
 }
@@ -98,14 +98,14 @@ def render(
 
 def scores(report: Mapping[str, Any], title: str = "Scores") -> Scores:
     """The figures of a report that are measures of the model, and those of what stands beside it."""
+    beside = {name: report[way] for way, name in WAYS.items() if isinstance(report.get(way), Mapping)}
+    lines = {"model": report, **beside}
     names = [
         key
-        for key, value in report.items()
-        if key not in WAYS and key != "way" and (value is None or isinstance(value, float))
+        for key in dict.fromkeys(key for line in lines.values() for key in line)
+        if key not in (*WAYS, "way")
+        and all(isinstance(line.get(key), float | None) for line in lines.values())
     ]
-    lines = {"model": report} | {
-        WAYS[way]: report[way] for way in WAYS if isinstance(report.get(way), Mapping)
-    }
     return Scores(
         title, names, [(way, [_figure(line.get(name)) for name in names]) for way, line in lines.items()]
     )

@@ -103,7 +103,7 @@ def test_pages_show_what_was_written_beside_the_right_coordinates_or_a_conformer
     report = generation_report(rows, fcd=False, space=SpaceScorer(ensembles))
     page = molecule_page(rows, report, ensembles=ensembles)
     assert page.count("data:image/png") == 9  # six drawings, one target and two outputs in space
-    assert page.count("written | right, 0.00 Å apart") == 1
-    assert page.count("written | nearest of 2 conformers") == 1
+    assert page.count("<figcaption>written | right, 0.00 Å apart") == 1
+    assert page.count("<figcaption>written | nearest of 2 conformers") == 1
     assert "Coordinates of the molecules that were written" in page
     assert "|(" not in page  # no coordinates as text
