@@ -18,7 +18,7 @@ LIGHT = np.array([-0.4, 0.6, 0.7]) / np.linalg.norm([-0.4, 0.6, 0.7])
 HALF = (LIGHT + np.array([0.0, 0.0, 1.0])) / np.linalg.norm(LIGHT + np.array([0.0, 0.0, 1.0]))
 """Between light and viewer: where a surface faces, it glints (Blinn 1977)."""
 AMBIENT, DIFFUSE, GLINT, SHINE = 0.45, 0.6, 0.3, 30
-FOG = 0.55
+FOG = 0.45
 """How much of the paper's white the farthest surface takes on."""
 
 

@@ -178,6 +178,7 @@ def draw(mol: Chem.Mol, size: int = 256) -> Image.Image:
 
     canvas = rdMolDraw2D.MolDraw2DCairo(size, size)
     canvas.drawOptions().fixedBondLength = size / 8  # else small molecules fill the picture
+    canvas.drawOptions().minFontSize = size // 24  # else the labels of large ones are too small to read
     flat = Chem.Mol(mol)
     rdDepictor.Compute2DCoords(flat)
     rdMolDraw2D.PrepareAndDrawMolecule(canvas, flat)
