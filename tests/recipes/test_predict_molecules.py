@@ -9,7 +9,13 @@ import pytest
 
 from modalities.common import wordnet
 from modalities.molecule.tasks.text import caption, molecule
-from recipes import eval_molecule_captioning, eval_molecule_generation, eval_property, predict_molecules
+from recipes import (
+    eval_molecule_captioning,
+    eval_molecule_generation,
+    eval_property,
+    predict_molecules,
+    vote_captions,
+)
 from unitok.config import load
 from unitok.run import Run
 
@@ -119,3 +125,26 @@ def test_a_question_may_stand_beside_the_most_similar_row(run: Path, table: Path
     predict_molecules.main([*base, "--out", str(plain)])
     assert predict_molecules.main([*base, "--like", str(table), "--out", str(beside)]) == 3
     assert len(beside.read_text().splitlines()) == len(plain.read_text().splitlines()) == 4
+
+
+def test_a_vote_takes_a_neighbours_description_or_an_own_one(run: Path, table: Path, tmp_path: Path):
+    train = tmp_path / "train.txt"
+    train.write_text("CID\tSMILES\tdescription\n1\tCCCO\tIt is propanol.\n2\tCCCCO\tIt is butanol.\n")
+    own, out = tmp_path / "own.tsv", tmp_path / "voted.tsv"
+    rows = [f"{smiles}\t{said}\tIt is propanol, too." for smiles, said in ROWS.items()]
+    own.write_text("\n".join(["SMILES\tground truth\toutput", *rows, "[39Ar]\tIt is argon.\t"]) + "\n")
+    given = [str(run), str(own), "--like", str(train), "--out", str(out)]
+    said = ["It is propanol.", "It is propanol, too.", "It is butanol."]
+    vote_captions.main([*given, "--own", "100", "--trust", "1000"])
+    first = [line.split("\t")[2] for line in out.read_text().splitlines()[1:]]
+    assert first == [said[1]] * 3 + [
+        ""
+    ]  # nothing is like methane or argon, and argon has no answer of its own
+    assert vote_captions.main([*given, "--own", "0.001", "--trust", "1000"]) == 2
+    second = [line.split("\t")[2] for line in out.read_text().splitlines()[1:]]
+    assert second[0] == said[0]
+    assert second[2:] == [said[1], ""]
+    rows[0] = rows[1]
+    (tmp_path / "other.tsv").write_text("\n".join(["SMILES\tground truth\toutput", *rows, "C\tx\t"]) + "\n")
+    with pytest.raises(ValueError, match="not about the same molecules"):
+        vote_captions.main([str(run), str(own), str(tmp_path / "other.tsv"), "--like", str(train)])
