@@ -277,13 +277,14 @@ class Mol3D(Modality):
         return structure.write(self.mol(item), suffix)
 
     def show(self, item: Item) -> Image.Image:
-        """The drawn structure, 256 x 256 RGB; in space if the item is."""
+        """The drawn structure, 256 x 256 RGB; if the item is in space the view of it at the right, 512 x 256."""
         mol = self.mol(item)
+        drawn = structure.draw(mol)
         if not in_space(mol):
-            return structure.draw(mol)
-        from .view3d import draw3d
+            return drawn
+        from .view3d import beside
 
-        return draw3d(mol, size=256)
+        return beside(drawn, mol)
 
     def compare(self, a: Item, b: Item) -> dict[str, float]:
         """{"exact", "tanimoto"} of `Selfies`, and of two equal molecules in space {"rmsd"}, Angstrom."""

@@ -2,6 +2,7 @@
 
     draw3d(mol) -> the first conformer              draw3d(mol, "all") -> all, side by side
     draw3d(mol, [0, 1], overlay=True) -> two on one another, carbon in a colour of each
+    beside(drawing, mol) -> a drawing in the plane, and the first conformer at its right
 
 Molecules are turned so that their longest extent is level and their shortest towards the viewer, then tilted a
 little; handedness is kept. All panels have one scale.
@@ -82,6 +83,21 @@ def draw3d(
             _draw(canvas, flat, pose, TINTS[at % len(TINTS)])
         picture = Image.fromarray(canvas.picture()).resize((size, size), Image.Resampling.BOX)
         sheet.paste(picture, (number * size, 0))
+    return sheet
+
+
+def beside(drawn: Image.Image, mol: Chem.Mol) -> Image.Image:
+    """A square drawing with the molecule's first conformer at its right, of the same size: [size, 2 * size] RGB.
+
+    Raises:
+        ValueError: as `draw3d`.
+    """
+    from PIL import Image
+
+    size = drawn.height
+    sheet = Image.new("RGB", (2 * size, size), "white")
+    sheet.paste(drawn, (0, 0))
+    sheet.paste(draw3d(mol, size=size), (size, 0))
     return sheet
 
 

@@ -13,6 +13,7 @@ from rdkit.Chem import AllChem
 from modalities.molecule.e3fp import atom_ids
 from modalities.molecule.mol3d import CHANNEL, Mol3D
 from modalities.molecule.posed import canonical_order, in_space, placed
+from modalities.molecule.view3d import draw3d
 from unitok import Codes, Vocabulary, create
 from unitok.grammar import Grammar
 from unitok.modality import BadCodes, BadItem
@@ -168,7 +169,14 @@ def test_files_and_strings_with_coordinates_are_in_space(tmp_path):
     first, second = BINS.encode([BINS.load(tmp_path / "a.sdf"), text])
     assert BINS.mark in first.ids.tolist()
     assert first.ids[:20].equal(second.ids[:20])
-    assert BINS.show(ASPIRIN).size == (256, 256)
+
+
+def test_a_picture_shows_the_drawing_and_the_view_in_space():
+    flat, both = BINS.show(Chem.MolToSmiles(Chem.RemoveHs(ASPIRIN))), BINS.show(ASPIRIN)
+    assert (flat.size, both.size) == ((256, 256), (512, 256))
+    drawn, seen = both.crop((0, 0, 256, 256)), both.crop((256, 0, 512, 256))
+    assert drawn.tobytes() != seen.tobytes() == draw3d(ASPIRIN).tobytes()
+    assert drawn.getextrema() != ((255, 255),) * 3
 
 
 def test_coordinates_in_a_smi_file_are_read():
