@@ -45,14 +45,23 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Placed:
-    """An object of a scene: its points, float32 [n, 3] in metres in the scene's frame, and a name if it has one."""
+    """An object of a scene.
+
+    Args:
+        points: float32 [n, 3] in metres, in the scene's frame.
+        name: what it is called, if it is.
+        known: its place where that is known; else it is that of the axis-parallel box round the points.
+    """
 
     points: Tensor
     name: str = ""
+    known: Place | None = None
 
     @property
     def place(self) -> Place:
-        """From the axis-parallel box round the points."""
+        """Where it is said to stand, and how large it is said to be."""
+        if self.known is not None:
+            return self.known
         low, high = self.points.amin(0), self.points.amax(0)
         middle = (low + high) / 2
         x, y, z = (float(value) for value in (middle[0], middle[1], low[2]))

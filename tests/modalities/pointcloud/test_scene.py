@@ -59,6 +59,11 @@ def test_a_place_is_the_box_of_the_points():
     assert place.size == pytest.approx((0.8, 0.6, 0.7))
 
 
+def test_a_known_place_is_believed():
+    place = Place((1.0, 2.0, 0.0), (0.5, 0.5, 0.5))
+    assert Scene((Placed(torch.rand(9, 3), "box", place),)).parts()[0] == {"text": place.text}
+
+
 def test_parts_keep_the_order_and_make_a_document():
     clouds = {f"box {n}": surface(low, high, 256, n) for n, (low, high) in enumerate(BOXES)}
     scene = Scene.of(clouds)
