@@ -1,22 +1,21 @@
-r"""Files of predictions and of pairs: the tab-separated ones of MolT5 (arXiv:2204.11817), and JSON lines.
+r"""Files of predictions and of pairs: tables such as those of MolT5 (arXiv:2204.11817), and JSON lines.
 
 A predictions file has a header that names the columns `SMILES` or `description` (what the model was given),
 `ground truth` and `output`; a file of pairs has `SMILES` and `description`, or is .jsonl with {"smiles", "text"}.
-Quotes mean nothing. MolT5's ChEBI-20 files write each backslash of a SMILES twice (484 of 3,300 test rows);
+MolT5's ChEBI-20 files write each backslash of a SMILES twice (484 of 3,300 test rows);
 a double bond has one, so `\\` is read as `\`. SMILES may be CXSMILES with coordinates (see `told`). A leading
-"[CLS] " of an output is an artefact of decoding. Rows that cannot be read are named, and the rest goes on. A name that
-ends in .zst is unpacked on the way.
+"[CLS] " of an output is an artefact of decoding. How tables are read is told in `tables`.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from rdkit import Chem
 
+from ..tables import Row, cells, fields
 from ..told import as_written
 
 REFERENCE, OUTPUT = "ground truth", "output"
@@ -54,8 +53,7 @@ def read_predictions(path: Path, given: str) -> Predictions:
         ValueError: a column is missing, or no row can be read.
     """
     out = Predictions()
-    for line, row in _table(path, (given, REFERENCE, OUTPUT), out.bad):
-        asked, reference, output = row
+    for line, (asked, reference, output), _ in _good(cells(path, given, REFERENCE, OUTPUT), out.bad):
         output = output.removeprefix(ARTEFACT)
         if not reference.strip():
             out.bad.append(
@@ -71,14 +69,14 @@ def read_predictions(path: Path, given: str) -> Predictions:
 
 
 def read_pairs(path: Path) -> Pairs:
-    """Molecules and descriptions of a .jsonl file ({"smiles", "text"}) or a tab-separated one.
+    """Molecules and descriptions of a .jsonl file ({"smiles", "text"}) or of a table.
 
     Raises:
         ValueError: a column is missing, or no row can be read.
     """
     out = Pairs()
-    lines = path.name.removesuffix(".zst").endswith(".jsonl")
-    for line, (smiles, text) in _objects(path, out.bad) if lines else _pairs(path, out.bad):
+    rows = fields(path, "smiles", "text") if ".jsonl" in path.suffixes else cells(path, SMILES, DESCRIPTION)
+    for line, (smiles, text), _ in _good(rows, out.bad):
         if not smiles.strip() or not text.strip():
             out.bad.append(f"line {line}: the molecule or its description is empty")
             continue
@@ -106,81 +104,13 @@ def structure_of(text: str) -> Chem.Mol | None:
         return None
 
 
-def _pairs(path: Path, bad: list[str]) -> Iterator[tuple[int, Sequence[str]]]:
-    return _table(path, (SMILES, DESCRIPTION), bad)
-
-
-def _table(path: Path, wanted: Sequence[str], bad: list[str]) -> Iterator[tuple[int, Sequence[str]]]:
-    """Line number and the wanted columns of each whole row."""
-    lines = _lines(path)
-    header = lines[0].decode("utf-8", "replace").removeprefix("\ufeff").split("\t")
-    missing = [name for name in wanted if name not in header]
-    if missing:
-        raise ValueError(
-            f"{path.name} has the columns {header} and none called {missing[0]!r}: give a tab-separated file "
-            f"whose first line names {', '.join(wanted)}"
-        )
-    places = [header.index(name) for name in wanted]
-    for number, raw in enumerate(lines[1:], start=2):
-        if not raw.strip():
-            continue
-        text = _decoded(raw, number, bad)
-        if text is None:
-            continue
-        row = text.split("\t")
-        if len(row) != len(header):
-            bad.append(f"line {number}: {len(row)} columns where the header names {len(header)}")
-            continue
-        yield number, [row[place] for place in places]
-
-
-def _objects(path: Path, bad: list[str]) -> Iterator[tuple[int, Sequence[str]]]:
-    """Line number and (SMILES, text) of each JSON line."""
-    for number, raw in enumerate(_lines(path), start=1):
-        text = _decoded(raw, number, bad) if raw.strip() else None
-        if text is None:
-            continue
-        try:
-            data = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            bad.append(f"line {number}: not JSON ({error})")
-            continue
-        found = (data.get("smiles"), data.get("text")) if isinstance(data, dict) else (None, None)
-        if not isinstance(found[0], str) or not isinstance(found[1], str):
-            bad.append(f'line {number}: not an object of two strings "smiles" and "text"')
-            continue
-        yield number, (found[0], found[1])
-
-
-def _decoded(raw: bytes, number: int, bad: list[str]) -> str | None:
-    try:
-        return raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        bad.append(f"line {number}: byte {error.start + 1} is not UTF-8")
-        return None
-
-
-def _lines(path: Path) -> list[bytes]:
-    """The lines of a file without their ends.
-
-    Raises:
-        ValueError: the file is empty or its compression is damaged.
-        ImportError: a .zst without the package zstandard.
-    """
-    data = path.read_bytes()
-    if path.suffix == ".zst":
-        try:
-            import zstandard
-        except ImportError as error:
-            raise ImportError(f"{path} is packed with zstd: pip install zstandard to read it") from error
-        try:
-            with zstandard.ZstdDecompressor().stream_reader(data) as stream:
-                data = stream.read()
-        except zstandard.ZstdError as error:
-            raise ValueError(f"{path.name} is a damaged zstd file ({error}): copy it again") from error
-    if not data.strip():
-        raise ValueError(f"{path.name} is empty: it needs a first line that names the columns, and rows")
-    return [line.removesuffix(b"\r") for line in data.split(b"\n")]
+def _good(rows: Iterable[Row], bad: list[str]) -> Iterator[Row]:
+    """The rows that can be read; sentences of the others go to `bad`."""
+    for row in rows:
+        if row.reason:
+            bad.append(f"line {row.line}: {row.reason}")
+        else:
+            yield row
 
 
 def _some(path: Path, rows: Sequence[str], bad: Sequence[str]) -> None:

@@ -45,7 +45,7 @@ def test_bad_rows_are_named_and_the_rest_goes_on(file):
     assert found.outputs == ["", "x"]
     assert [one.partition(":")[0] for one in found.bad] == ["line 2", "line 3", "line 4", "line 5"]
     assert "2 columns where the header names 3" in found.bad[0]
-    assert "byte 3 is not UTF-8" in found.bad[2]
+    assert "bytes that are not UTF-8" in found.bad[2]
 
 
 def test_a_missing_column_is_named(file):
@@ -68,8 +68,14 @@ def test_zst_is_unpacked_and_a_damaged_one_refused(file):
     zstandard = pytest.importorskip("zstandard", reason="zstandard is not installed")
     packed = zstandard.ZstdCompressor().compress((HEAD + "C\ta\tb\n").encode())
     assert read_predictions(file(packed, "p.tsv.zst"), SMILES).outputs == ["b"]
-    with pytest.raises(ValueError, match="damaged zstd"):
-        read_predictions(file(b"no zstd", "q.tsv.zst"), SMILES)
+    for damaged in (b"no zstd", packed[:-3]):
+        with pytest.raises(OSError, match="no .zst file or a damaged one"):
+            read_predictions(file(damaged, "q.tsv.zst"), SMILES)
+
+
+def test_a_table_may_be_separated_by_commas_and_begin_with_a_mark(file):
+    found = read_predictions(file('\ufeffSMILES,output,ground truth\r\nC,"gas, light",methane\r\n'), SMILES)
+    assert (found.given, found.references, found.outputs) == (["C"], ["methane"], ["gas, light"])
 
 
 def test_pairs_come_from_tables_and_from_json_lines(file):
