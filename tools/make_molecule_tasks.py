@@ -12,7 +12,8 @@ OUT gets one .jsonl for each task that its sources allow; recipes/configs/molecu
   qm9           orbitals (HOMO, LUMO, gap)
   tables        table (any column of any table, such as MoleculeNet's)
   space         place (molecule -> coordinates), seen (coordinates -> molecule), space (distances, angles, radius
-                of gyration, nearest atoms, handedness) and flat (the same questions without coordinates)
+                of gyration, nearest atoms, handedness) and flat (the same questions without coordinates); a list
+                of SMILES gets ETKDG conformers
 Molecules whose InChIKey skeleton (its first 14 letters) stands in a file of --exclude are left out of all and
 counted. A share of each source is held out by a hash of the skeleton, so a molecule is on one side in all tasks.
 Files may be .zst or .gz; a table's columns are found by name (SMILES, description; smiles, homo, lumo, gap).
@@ -33,6 +34,7 @@ from typing import Any
 from rdkit import Chem, rdBase
 from rich.progress import track
 
+from modalities.molecule.conformers import embed
 from modalities.molecule.files import text_of
 from modalities.molecule.neighbours import MoleculeIndex, TextIndex
 from modalities.molecule.selfies import Selfies
@@ -118,7 +120,10 @@ def columns(spec: str) -> Iterator[Row]:
 
 
 def posed(path: Path) -> Iterator[Row]:
-    """Molecules of an SDF file, with their coordinates."""
+    """Molecules of an SDF file with their coordinates, or of a list of SMILES without."""
+    if ".sdf" not in path.suffixes:
+        yield from structures(path)
+        return
     with rdBase.BlockLogs():
         mols = list(Chem.ForwardSDMolSupplier(io.BytesIO(text_of(path).encode())))
     for number, mol in enumerate(mols):
@@ -193,8 +198,11 @@ class Makers:
         """One cell."""
         yield "table", properties.measured(key, split, smiles, *cell)
 
-    def space(self, key: str, split: str, smiles: str, mol: Chem.Mol) -> Iterator[tuple[str, Record | None]]:
-        """Coordinates both ways, and questions."""
+    def space(
+        self, key: str, split: str, smiles: str, mol: Chem.Mol | None
+    ) -> Iterator[tuple[str, Record | None]]:
+        """Coordinates both ways, and questions; without coordinates a conformer is made."""
+        mol = embed(Chem.MolFromSmiles(smiles)) if mol is None else mol
         yield "place", structure.place(key, split, mol)
         yield "seen", structure.seen(key, split, mol)
         for kind in space.QUESTIONS:
@@ -266,7 +274,9 @@ def main() -> None:
     parser.add_argument("--structures", type=Path, nargs="*", default=[], help="lists of SMILES")
     parser.add_argument("--qm9", type=Path, nargs="*", default=[], help="tables with smiles, homo, lumo, gap")
     parser.add_argument("--table", nargs="*", default=[], help="FILE:COLUMN or FILE:COLUMN:NAME")
-    parser.add_argument("--space", type=Path, nargs="*", default=[], help="SDF files with coordinates")
+    parser.add_argument(
+        "--space", type=Path, nargs="*", default=[], help="SDF files with coordinates, or lists of SMILES"
+    )
     parser.add_argument(
         "--each", type=int, default=2, help="questions of each kind about a molecule in space"
     )

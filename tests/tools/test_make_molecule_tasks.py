@@ -77,3 +77,21 @@ def test_mistakes_are_said(tmp_path: Path, monkeypatch, arguments, said):
     Path("binary.smi").write_bytes(b"C\xff\n")
     with pytest.raises(ValueError, match=said):
         run(monkeypatch, tmp_path / "out", *arguments)
+
+
+def test_smiles_get_conformers_and_captions_several_examples(tmp_path: Path, monkeypatch):
+    (tmp_path / "list.smi").write_text("CCO\nCC(C)CO\nnonsense\n")
+    (tmp_path / "captions.txt").write_text(CAPTIONS)
+    files = run(
+        monkeypatch, tmp_path / "out", "--space", str(tmp_path / "list.smi"), "--captions",
+        str(tmp_path / "captions.txt"), "--examples", "2", "--heldout", "0",
+    )  # fmt: skip
+    assert len(files["place"]) == len(files["seen"]) == 2
+    shown = [p["molecule"] for r in files["space"] for p in r["turns"][0]["content"] if "molecule" in p]
+    assert shown
+    assert all("|(" in one for one in shown)  # CXSMILES with coordinates
+    beside = [r["key"] for r in files["caption_like"]]
+    assert len(beside) == len(set(beside)) > len(files["caption"])
+    asked = [r["turns"][0]["content"][0]["text"].removesuffix(" Repeat.") for r in files["echo"]]
+    assert asked == [r["turns"][1]["content"][0]["text"] for r in files["echo"]]
+    assert asked[0].split()[0] in CAPTIONS.split()
