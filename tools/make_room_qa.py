@@ -5,7 +5,8 @@
 Rooms hold 3 to 5 pieces of their true sizes; which pieces are seen in training and which are held out is decided by the
 model, so held-out rooms hold unseen pieces alone. --furniture is an .npz with points, name and size_cm, or a clouds.jsonl;
 without it the models that ship. OUT gets
-  rooms.jsonl        records with turns for recipes/configs/pointcloud/rooms.toml; flat.jsonl the same without clouds
+  rooms.jsonl        records with turns for recipes/configs/pointcloud/rooms.toml: chats about training rooms, and single
+                     held-out questions, whose keys are their ids; flat.jsonl the same without clouds
   objects.jsonl      each model by itself: what it is, and a caption
   scanqa_SPLIT.json  questions in ScanQA's form, and sqa3d_questions_SPLIT.json with sqa3d_annotations_SPLIT.json those
                      of somebody who stands in the room, in SQA3D's; SPLIT is train or heldout
@@ -57,6 +58,7 @@ def parser() -> argparse.ArgumentParser:
         help="questions of a template",
     )
     add("--objects", type=int, nargs=2, default=(3, 5), metavar=("LEAST", "MOST"), help="pieces of a room")
+    add("--turns", type=int, default=6, help="most questions of a chat about a training room")
     add("--heldout", type=float, default=0.25, help="share of each kind's models that is held out")
     add("--plans", type=int, default=4, help="floor plans of each split")
     add("--seed", type=int, default=0)
@@ -109,6 +111,8 @@ def check(options: argparse.Namespace) -> None:
         raise ValueError(f"--objects {least} {most}: give 2 to 12, the smaller number first")
     if not 0 < options.heldout < 1:
         raise ValueError(f"--heldout {options.heldout}: give a share between 0 and 1")
+    if options.turns < 1:
+        raise ValueError(f"--turns {options.turns}: give 1 or more")
     for name in ("rooms", "each"):
         if min(getattr(options, name)) < 1:
             raise ValueError(f"--{name} {' '.join(map(str, getattr(options, name)))}: give 1 or more")
@@ -132,10 +136,10 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
             raise ValueError(f"{count} {split} rooms give no question whose answer varies: raise --rooms")
         named = files.questions(kept, split, options.out)
         there = {one.room.name: one.room for _, one in named}
-        seen += files.records(named, {name: files.room_parts(room) for name, room in there.items()})
-        flat += files.records(
-            named, {name: files.room_parts(room, seen=False) for name, room in there.items()}
-        )
+        turns = options.turns if split == "train" else 1
+        for into, with_clouds in ((seen, True), (flat, False)):
+            parts = {name: files.room_parts(room, with_clouds) for name, room in there.items()}
+            into += files.records(named, parts, turns)
         for room in made[: options.plans]:
             plan.draw(room).save(options.out / "plans" / f"{room.name}.png")
         for name, some in (

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from demo_data.clouds import proportions
-from demo_data.common import article, sentence
+from demo_data.common import article, digest, sentence
 
 from room_qa.furniture import Model
 from room_qa.questions import Question
@@ -110,28 +110,50 @@ def _annotation(key: str, one: Question) -> dict[str, Any]:
 
 
 def records(
-    named: Iterable[tuple[str, Question]], parts: dict[str, list[dict[str, Any]]]
+    named: Sequence[tuple[str, Question]], parts: dict[str, list[dict[str, Any]]], turns: int
 ) -> list[dict[str, Any]]:
-    """A record for each question: the room's parts, then situation and question; the answer.
+    """Chats about a room: its parts and the first question, the answer, then further questions and answers.
+
+    Most of a record is the room, and loss is on answers alone, so several questions a chat teach several times as much.
 
     Args:
         named: id and question.
         parts: the parts of each room by its name.
+        turns: most questions of a chat; 1: a record for each question, whose key is the question's id.
     """
-    found = []
+    rooms: dict[str, list[tuple[str, Question]]] = {}
     for key, one in named:
-        said = f" {one.situation} {one.text}" if one.situation else f" {one.text}"
-        asked = [*parts[one.room.name], {"text": said}]
-        found.append(
-            {
-                "key": key,
-                "split": one.room.split,
-                "kind": one.template,
-                "scene_id": one.room.name,
-                "turns": [{"role": "user", "content": asked}, {"role": "assistant", "content": one.answer}],
+        rooms.setdefault(one.room.name, []).append((key, one))
+    found = []
+    for name, some in rooms.items():
+        some = sorted(some, key=lambda pair: digest(pair[0])) if turns > 1 else some
+        for start in range(0, len(some), turns):
+            chat = some[start : start + turns]
+            room, alone = chat[0][1].room, len(chat) == turns == 1
+            head = {
+                "key": chat[0][0] if alone else f"{name}/{start}",
+                "split": room.split,
+                "kind": chat[0][1].template if alone else "chat",
+                "scene_id": name,
             }
-        )
+            found.append(
+                {
+                    **head,
+                    "turns": [
+                        turn
+                        for at, (_, one) in enumerate(chat)
+                        for turn in _turns(one, parts[name] if at == 0 else [])
+                    ],
+                }
+            )
     return found
+
+
+def _turns(one: Question, before: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Question and answer, with the parts that come before the question."""
+    said = f"{one.situation} {one.text}".strip()
+    asked = [*before, {"text": f" {said}" if before else said}]
+    return [{"role": "user", "content": asked}, {"role": "assistant", "content": one.answer}]
 
 
 def room_parts(room: Room, seen: bool = True) -> list[dict[str, Any]]:
