@@ -1,7 +1,7 @@
 """Conformers of a file's molecules, made once: `python tools/make_conformers.py zinc250k.smi --out conformers --workers 8`.
 
-INPUT: .smi (a SMILES at the start of each line), .csv or .tsv (a header; the column is --column), .jsonl (the field
-is --column) or .sdf, each also as .gz or .zst. Records of an .sdf that have 3D coordinates are kept as they are, in
+INPUT: .smi (a SMILES at the start of each line), .csv, .tsv or .txt (a header, with tabs or commas between columns;
+that of SMILES is --column), .jsonl (the field is --column) or .sdf, each also as .gz or .zst. Records of an .sdf that have 3D coordinates are kept as they are, in
 place of a search; of equal molecules the last counts.
 
 --out gets conformers.sqlite, which `molecule.mol3d` reads (option conformers), and failures.tsv: number of the
@@ -12,76 +12,44 @@ already is not made again, so a run that was stopped goes on; several may write 
 from __future__ import annotations
 
 import argparse
-import csv
-import io
-import json
 import os
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any
 
-from rdkit import Chem, rdBase
+from rdkit import Chem
 from rich.console import Console
 
 from modalities.molecule.conformers import Conformers, Failure, Params
-from modalities.molecule.files import opened
-from modalities.molecule.posed import heavy, in_space
+from modalities.molecule.posed import heavy, in_space, possible
+from modalities.molecule.sdf import structures
+from modalities.molecule.tables import cells, fields, lines
 from unitok.command import command
 
-SUFFIXES = (".smi", ".csv", ".tsv", ".jsonl", ".sdf")
+SUFFIXES = (".smi", ".csv", ".tsv", ".txt", ".jsonl", ".sdf")
 AT_ONCE = 4096
 """Molecules between two looks into the folder."""
 
 
-def molecules(path: Path, column: str = "smiles") -> Iterator[str | Chem.Mol | None]:
-    """SMILES or structures of a file, one for each record; None for a structure that RDKit cannot read.
+def molecules(path: Path, column: str = "smiles") -> Iterator[tuple[str | Chem.Mol, str]]:
+    """SMILES or structure of each record, and an empty reason; or what it could be called, and why it cannot be read.
 
     Raises:
-        ValueError: another kind of file, a column or field that is not there, text that is not UTF-8 or not JSON.
+        ValueError: another kind of file, or a column that is not there.
+        OSError: a file that cannot be read or unpacked.
     """
     kind = Path(path.stem).suffix if path.suffix in (".gz", ".zst") else path.suffix
-    if kind not in SUFFIXES:
+    if kind == ".sdf":
+        yield from ((one.mol or "", one.reason) for one in structures(path))
+    elif kind == ".smi":
+        yield from (("".join(row.cells), row.reason) for row in lines(path))
+    elif kind == ".jsonl":
+        yield from (("".join(row.cells), row.reason) for row in fields(path, column))
+    elif kind in (".csv", ".tsv", ".txt"):
+        # MolT5's tables double their backslashes.
+        yield from (("".join(row.cells).replace("\\\\", "\\"), row.reason) for row in cells(path, column))
+    else:
         raise ValueError(f"{path} is of no known kind: give {', '.join(SUFFIXES)}, plain, .gz or .zst")
-    with opened(path) as stream:
-        if kind == ".sdf":
-            with rdBase.BlockLogs():
-                yield from Chem.ForwardSDMolSupplier(stream)
-            return
-        lines = io.TextIOWrapper(io.BufferedReader(stream), encoding="utf-8-sig", newline="")
-        try:
-            if kind == ".smi":
-                yield from (line.split()[0] for line in lines if line.strip())
-            elif kind == ".jsonl":
-                yield from (_field(path, n, line, column) for n, line in enumerate(lines, 1) if line.strip())
-            else:
-                yield from _column(path, lines, column, "\t" if kind == ".tsv" else ",")
-        except UnicodeDecodeError as error:
-            raise ValueError(
-                f"{path}: byte {error.start} of a part is not UTF-8: give a text file"
-            ) from error
-
-
-def _field(path: Path, number: int, line: str, name: str) -> str:
-    try:
-        record: Any = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}, line {number} is not JSON ({error.msg}): mend it") from error
-    found = record.get(name) if isinstance(record, dict) else None
-    if not isinstance(found, str):
-        raise ValueError(f"{path}, line {number} has no string {name!r}: name the field with --column")
-    return found
-
-
-def _column(path: Path, lines: IO[str], name: str, delimiter: str) -> Iterator[str]:
-    """One column, found whatever its case. MolT5's tables quote nothing, and double their backslashes."""
-    quoting: Any = csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL
-    rows = csv.DictReader(lines, delimiter=delimiter, quoting=quoting)
-    names = {one.lower(): one for one in rows.fieldnames or ()}
-    if name.lower() not in names:
-        raise ValueError(f"{path} has the columns {', '.join(names.values())}: name one with --column")
-    for row in rows:
-        yield (row[names[name.lower()]] or "").replace("\\\\", "\\")
 
 
 def make(
@@ -93,22 +61,24 @@ def make(
     while part := list(islice(records, AT_ONCE)):
         searched: list[tuple[int, str]] = []
         given: list[Chem.Mol] = []
-        for number, one in enumerate(part, count):
-            try:
-                if one is None:
-                    failures.append(Failure(number, "", "RDKit cannot read this record: mend it"))
-                elif isinstance(one, str):
-                    searched.append((number, one))
-                elif in_space(one):
-                    given.append(heavy(one))
-                else:
-                    searched.append((number, Chem.MolToSmiles(one)))
-            except ValueError as error:
-                failures.append(Failure(number, Chem.MolToSmiles(one), str(error)))
+        for number, (one, reason) in enumerate(part, count):
+            if reason:
+                failures.append(Failure(number, "", reason))
+            elif isinstance(one, str):
+                searched.append((number, one))
+            elif in_space(one):
+                try:
+                    given.append(possible(heavy(one)))
+                except ValueError as error:
+                    failures.append(Failure(number, Chem.MolToSmiles(one), str(error)))
+            else:
+                searched.append((number, Chem.MolToSmiles(one)))
         known.keep(given)
         found = known.prepare([smiles for _, smiles in searched], workers, progress=True)
         failures += [one._replace(place=searched[one.place][0]) for one in found]
         count += len(part)
+    if not count:
+        raise ValueError(f"{path} has no record: give a file with at least one molecule")
     return count, sorted(failures)
 
 
@@ -135,8 +105,9 @@ def main(arguments: list[str] | None = None) -> None:
     count, failures = make(options.input, options.out, params, options.workers, options.column)
     table = options.out / "failures.tsv"
     table.parent.mkdir(parents=True, exist_ok=True)
-    lines = ("\t".join((str(one.place + 1), one.smiles, " ".join(one.reason.split()))) for one in failures)
-    table.write_text("".join(f"{line}\n" for line in ("record\tsmiles\treason", *lines)), encoding="utf-8")
+    rows = ((str(one.place + 1), *(" ".join(said.split()) for said in one[1:])) for one in failures)
+    said = ("record\tsmiles\treason", *("\t".join(row) for row in rows))
+    table.write_text("".join(f"{line}\n" for line in said), encoding="utf-8")
     Console().print(
         f"{count} molecules, {count - len(failures)} with a conformer in {options.out}; {len(failures)} without: {table}",
         highlight=False,

@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from rdkit import Chem
 
+from .posed import bonded
 from .references import Place, in_order, references
 
 PARTS = (64, 64, 72)
@@ -36,8 +37,6 @@ SHORTEST, LONGEST = 0.9, 2.6
 """Bond lengths told apart, Angstrom."""
 NEAR, FAR = 1.0, 50.0
 """Distances between fragments told apart, Angstrom."""
-ABSURD = (0.4, 4.0)
-"""Bonds that are shorter or longer are an error of the input, Angstrom."""
 TINY = 1e-6
 """Below it a length (Angstrom) or a sine counts as zero."""
 
@@ -213,13 +212,7 @@ def checked(mol: Chem.Mol, positions: ArrayLike) -> tuple[list[Place], Floats]:
     bad = np.flatnonzero(~np.isfinite(where).all(axis=1))
     if len(bad):
         raise ValueError(f"the position of atom {bad[0]} is not finite: mend the record")
-    for atom, place in enumerate(places):
-        apart = 1.0 if place.opens else math.dist(where[atom], where[place.parent])
-        if not ABSURD[0] <= apart <= ABSURD[1]:
-            raise ValueError(
-                f"atoms {place.parent} and {atom} are bonded and {apart:.2f} Angstrom apart: "
-                f"{ABSURD[0]} to {ABSURD[1]} can be, mend the record"
-            )
+    bonded(where, [(place.parent, atom) for atom, place in enumerate(places) if not place.opens])
     return places, where
 
 

@@ -26,6 +26,8 @@ from .fragments import beside
 Positions = NDArray[np.float32]
 
 RELAX_STEPS = 200
+MOST = 1000
+"""Atoms with their hydrogens; the time of one embedding, which no limit ends, grows with their square and more."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,10 @@ def search(smiles: str, count: int, params: Params) -> list[Positions]:
     try:
         with rdBase.BlockLogs():
             bare = structure.from_smiles(smiles)
+            if bare.GetNumAtoms(onlyExplicit=False) > MOST:
+                raise ValueError(
+                    f"{bare.GetNumAtoms(onlyExplicit=False)} atoms with hydrogens, at most {MOST}"
+                )
             whole = Chem.AddHs(bare)
             late = False
             for attempt in range(params.attempts):
@@ -88,7 +94,7 @@ def search(smiles: str, count: int, params: Params) -> list[Positions]:
                 late |= rules.GetFailureCounts()[rdDistGeom.EmbedFailureCauses.EXCEEDED_TIMEOUT] > 0
     except (RuntimeError, ValueError) as error:  # RDKit's own checks arrive as either
         raise NoConformer(
-            f"{smiles} has no conformer ({' '.join(str(error).split())[:160]}): leave it out"
+            f"{_short(smiles)} has no conformer ({' '.join(str(error).split())[:160]}): leave it out"
         ) from error
     limit = f"{params.seconds} s were over" if late else f"{params.iterations} iterations"
     raise NoConformer(

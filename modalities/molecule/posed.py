@@ -6,7 +6,9 @@ coordinates (`CO |(0,0,0;1.43,0,0)|`, ChemAxon's extended SMILES, which RDKit re
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +18,8 @@ from . import structure
 
 PLACES = re.compile(r"\s\|(?:[^|]*,)?\(([^)]*)\)")
 """The coordinates of a CXSMILES string."""
+BONDS = (0.4, 4.0)
+"""Bonds that are shorter or longer are an error of the input, Angstrom."""
 Floats = NDArray[np.float64]
 
 
@@ -72,6 +76,32 @@ def heavy(mol: Chem.Mol) -> Chem.Mol:
         if len(bad):
             raise ValueError(f"the coordinates of atom {bad[0]} are not finite: mend the record")
     return out
+
+
+def bonded(where: Floats, pairs: Iterable[tuple[int, int]]) -> None:
+    """Refuse positions [n, 3], Angstrom, at which these pairs of atoms have no bond.
+
+    Raises:
+        ValueError: a pair nearer or farther than `BONDS` is.
+    """
+    for a, b in pairs:
+        apart = math.dist(where[a], where[b])
+        if not BONDS[0] <= apart <= BONDS[1]:
+            raise ValueError(
+                f"atoms {a} and {b} are bonded and {apart:.2f} Angstrom apart: "
+                f"{BONDS[0]} to {BONDS[1]} can be, mend the record"
+            )
+
+
+def possible(mol: Chem.Mol) -> Chem.Mol:
+    """The molecule, if the lengths of its bonds can be.
+
+    Raises:
+        ValueError: as `bonded`.
+    """
+    ends = [(bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()) for bond in mol.GetBonds()]
+    bonded(mol.GetConformer().GetPositions(), ends)
+    return mol
 
 
 def canonical_order(mol: Chem.Mol) -> list[int]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ from .files import opened
 
 ODD = "surrogateescape"
 """How bytes that are not UTF-8 are carried up to the row that they stand in."""
+BYTES = re.compile("[\udc80-\udcff]")
 
 
 class Row(NamedTuple):
@@ -146,6 +148,6 @@ def _quoted(text: io.TextIOWrapper) -> Iterator[tuple[int, list[str], str]]:
 
 def _checked(row: Row) -> Row:
     """Refuse bytes that are not UTF-8."""
-    if any("\udc80" <= letter <= "\udcff" for cell in row.cells for letter in cell):
+    if any(map(BYTES.search, row.cells)):
         return Row(row.line, [], "bytes that are not UTF-8")
     return row

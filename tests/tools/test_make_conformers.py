@@ -56,7 +56,7 @@ def test_coordinates_of_an_sdf_are_kept_and_what_has_none_is_searched_for(tmp_pa
     (tmp_path / "a.sdf").write_text("$$$$\n".join([*blocks, "x\n\n\nbroken\n", ""]))
     rows = run(tmp_path / "a.sdf")
     assert [row[0] for row in rows][-1] == "4"
-    assert rows[-1][2] == "RDKit cannot read this record: mend it"
+    assert rows[-1][2] == "the MOL block is damaged: RDKit cannot read it"
     kept = Conformers(tmp_path / "out").one("CCO").GetConformer().GetPositions()
     assert np.allclose(kept, posed.GetConformer().GetPositions(), atol=1e-4)
     assert Conformers(tmp_path / "out").store.read(["CCN"])["CCN"].positions.shape == (3, 3)
@@ -78,15 +78,29 @@ def test_failures_are_listed_by_record(
 def test_mistakes(tmp_path: Path):
     cases = {
         "a.xyz": ("", "is of no known kind: give .smi"),
-        "a.csv": ("name,mol\na,C\n", "has the columns name, mol: name one with --column"),
-        "a.jsonl": ('{"smiles": 3}\n', "line 1 has no string 'smiles'"),
-        "b.jsonl": ("{\n", "line 1 is not JSON"),
+        "a.csv": ("name,mol\na,C\n", "has the columns name, mol and none called 'smiles'"),
         "a.smi.zst": ("CCO\n", "no .zst file or a damaged one"),
+        "a.smi": ("\n\n", "has no record"),
     }
     for name, (text, wanted) in cases.items():
         (tmp_path / name).write_text(text)
         with pytest.raises((ValueError, OSError), match=wanted):
             run(tmp_path / name)
-    (tmp_path / "b.smi").write_bytes(b"CC\xff\n")
-    with pytest.raises(ValueError, match="not UTF-8"):
-        run(tmp_path / "b.smi")
+
+
+def test_a_bad_record_is_listed_and_the_rest_goes_on(tmp_path: Path):
+    broken = embed(Chem.MolFromSmiles("CCF"))
+    broken.GetConformer().SetPositions(np.zeros((3, 3)))
+    good = Chem.MolToMolBlock(embed(Chem.MolFromSmiles("CCO")))
+    cases = {
+        "a.smi": (b"CCO\nCC\xff\n\xe2\x80\x94O\nC>>O\nCCN\n", ["2", "3", "4"]),
+        "a.csv": (b'smiles,y\nCCO,1\n"C1\nCC",1\nCC\n"CC"C,2\nC\xff,3\nCCN,4\n', ["2", "3", "4", "5"]),
+        "a.jsonl": (b'{"smiles": 3}\n{\n{"smiles": "CCO"}\n', ["1", "2"]),
+        "a.sdf": ("$$$$\n".join([good, Chem.MolToMolBlock(broken), "x\n", good]).encode(), ["2", "3"]),
+    }
+    for name, (data, wanted) in cases.items():
+        (tmp_path / name).write_bytes(data)
+        rows = run(tmp_path / name)
+        assert [row[0] for row in rows] == wanted, name
+        assert all(len(row) == 3 and row[2] for row in rows)
+    assert "bonded and 0.00 Angstrom apart" in rows[0][2]

@@ -199,6 +199,13 @@ def test_a_search_ends_in_time_and_says_so():
     assert time.monotonic() - start < 60
 
 
+def test_what_is_too_large_is_refused_at_once():
+    with pytest.raises(
+        ValueError, match=r"CCC\.\.\. has no conformer \(1202 atoms with hydrogens, at most 1000\)"
+    ):
+        etkdg.search("C" * 400, 1, Params())
+
+
 def test_given_coordinates_can_be_kept(tmp_path: Path):
     mol = embed(Chem.MolFromSmiles("OCC"), Params(seed=9))
     Conformers(tmp_path).keep([mol])

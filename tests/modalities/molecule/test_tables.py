@@ -91,11 +91,11 @@ def test_lists_of_smiles(tmp_path):
 
 @pytest.mark.parametrize("suffix", [".gz", ".zst"])
 def test_packed_files_are_read_whole_or_refused(tmp_path, suffix):
-    text = "".join(f"C{n}\n" for n in range(200_000)).encode()
+    text = "".join(f"C{n}\n" for n in range(60_000)).encode()
     packed = PACKERS[suffix](text)
     whole = file(tmp_path, "a.smi" + suffix, packed + PACKERS[suffix](b"last\n"))
     assert text_of(whole).encode() == text + b"last\n"
-    assert sum(1 for _ in lines(whole)) == 200_001
+    assert sum(1 for _ in lines(whole)) == 60_001
     for name, data in (
         ("cut", packed[: len(packed) // 2]),
         ("plain", b"CCO\n"),
