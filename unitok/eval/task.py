@@ -63,8 +63,9 @@ class Task:
                 found[f"{name}.written"] = float(len(written) >= len(wanted))
                 pairs = zip(wanted, written, strict=False)
                 measures = [modalities[name].compare(a, b) for a, b in pairs]
-            for key in measures[0] if measures else ():
-                found[f"{name}.{key}"] = sum(m[key] for m in measures) / len(measures)
+            for key in dict.fromkeys(key for m in measures for key in m):
+                values = [m[key] for m in measures if key in m]  # some have a measure more: coordinates, say
+                found[f"{name}.{key}"] = sum(values) / len(values)
         return found
 
 

@@ -202,3 +202,14 @@ def test_means_are_over_what_is_there_and_finite():
     found = rows([{"a": 1.0, "b": float("inf")}, {"a": 3.0}, {"b": 2.0}])
     assert found == {"a": {"mean": 2.0, "count": 2}, "b": {"mean": 2.0, "count": 1}}
     assert rows([{"a": float("nan")}]) == {}
+
+
+def test_a_measure_that_only_some_items_have_is_averaged_over_these(tools):
+    image = SimpleNamespace(
+        spec=SimpleNamespace(framed=True),
+        compare=lambda a, b: {"same": float(a == b)} | ({"far": float(b)} if a == b else {}),
+    )
+    said = [Piece("image", 1), Piece("image", 3), Piece("image", 5)]
+    wanted = [Piece("image", 2), Piece("image", 3), Piece("image", 5)]
+    found = Task("t", []).score(said, wanted, {"image": image})
+    assert found == {"image.written": 1.0, "image.same": pytest.approx(2 / 3), "image.far": 4.0}
