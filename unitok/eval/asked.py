@@ -34,6 +34,27 @@ def questions(
     return documents, refused
 
 
+def sides(records: Sequence[Record], kind: str, text: str) -> tuple[list[str], list[Record], list[str]]:
+    """Of the records of a kind: the training answers, and the other records with their answers.
+
+    Args:
+        records: with "turns", "kind" and "split", and answers of one part.
+        kind: which are taken.
+        text: name of the text block.
+
+    Raises:
+        ValueError: a side has none.
+    """
+    some = [(one, str(split(one, text)[1][0][1])) for one in records if one.fields.get("kind") == kind]
+    known = [answer for one, answer in some if one.fields.get("split") == "train"]
+    held = [(one, answer) for one, answer in some if one.fields.get("split") != "train"]
+    if not known or not held:
+        raise ValueError(
+            f"{len(known)} training and {len(held)} other records are of kind {kind!r}: need both"
+        )
+    return known, [one for one, _ in held], [answer for _, answer in held]
+
+
 def _question(record: Record, encoder: Encoder) -> Document:
     """Raises ValueError for what is malformed or cannot be encoded."""
     text = encoder.vocabulary.text or ""

@@ -1,0 +1,87 @@
+"""`recipes/eval_3d_objects.py` on a run with random weights: what it writes, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from recipes import eval_3d_objects
+from unitok import Vocabulary, create
+from unitok.model import weights
+from unitok.model.config import ModelConfig
+from unitok.model.decoder import Decoder
+
+CONFIG = """[vocabulary]
+text = { use = "text.bytes" }
+cloud = { use = "pointcloud.any2point", tokens = 4 }
+[model]
+depth = 1
+[data]
+seq_len = 128
+[data.sources.objects]
+path = "objects.jsonl"
+"""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    rows = []
+    for n, kind in enumerate(("chair", "chair", "lamp", "chair", "lamp", "lamp")):
+        points = np.random.default_rng(n).normal(size=(64, 3)).astype(np.float32)
+        np.savez(folder / f"{n}.npz", points=points)
+        side = "train" if n < 3 else "heldout"
+        for task, said in (("class", kind), ("caption", f"A {kind}, tall.")):
+            name = "none.npz" if n == 5 and task == "class" else f"{n}.npz"
+            content = [{"cloud": {"file": name}}, {"text": " What is this?"}]
+            turns = [{"role": "user", "content": content}, {"role": "assistant", "content": said}]
+            rows.append({"key": f"{task}/{n}", "split": side, "kind": task, "turns": turns})
+    (folder / "objects.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "config.toml").write_text(CONFIG)
+    vocabulary = Vocabulary.build(
+        {"text": create("text.bytes"), "cloud": create("pointcloud.any2point", tokens=4)}
+    )
+    vocabulary.save(folder)
+    torch.manual_seed(0)
+    weights.save(Decoder(ModelConfig.preset(1, vocab_size=len(vocabulary), width=32)), folder / "model")
+    return folder
+
+
+def test_objects_are_named_and_described(run, tmp_path, capsys):
+    out = tmp_path / "objects.json"
+    arguments = [str(run), "--data", str(run / "objects.jsonl"), "--budget", "8", "--out", str(out)]
+    found = eval_3d_objects.main(arguments)
+    report = json.loads(out.read_text())
+    assert report["figures"] == found
+    assert "not judged by GPT" in report["judge"]
+    assert set(found["class"]) == {"likelihood", "label in answer", "commonest", "chance"}
+    assert found["class"]["likelihood"]["n"] == 2  # one has no file
+    assert found["class"]["likelihood"]["no_label"] == 0
+    assert found["class"]["commonest"]["right"] == 0.5
+    assert found["class"]["chance"] == {"right": 0.5}
+    assert set(found["caption"]) == {"model", "random"}
+    assert found["caption"]["random"]["bleu1"] > 0.5
+    assert [row["key"] for row in report["answers"]] == [
+        "class/3",
+        "class/4",
+        "caption/3",
+        "caption/4",
+        "caption/5",
+    ]
+    said = capsys.readouterr().out
+    assert "there is no file" in said
+    assert "not judged by GPT" in said
+    again = eval_3d_objects.main(arguments)
+    assert again == found
+
+
+def test_a_side_without_records_is_refused(run, tmp_path):
+    lines = (run / "objects.jsonl").read_text().splitlines()
+    path = run / "few.jsonl"
+    path.write_text("\n".join(line for line in lines if '"train"' in line))
+    with pytest.raises(ValueError, match="3 training and 0 other records"):
+        eval_3d_objects.main([str(run), "--data", str(path), "--out", str(tmp_path / "o.json")])
