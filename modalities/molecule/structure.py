@@ -181,7 +181,8 @@ def draw(mol: Chem.Mol, size: int = 256) -> Image.Image:
     canvas.drawOptions().minFontSize = size // 24  # else the labels of large ones are too small to read
     flat = Chem.Mol(mol)
     rdDepictor.Compute2DCoords(flat)
-    rdMolDraw2D.PrepareAndDrawMolecule(canvas, flat)
+    with rdBase.BlockLogs():
+        rdMolDraw2D.PrepareAndDrawMolecule(canvas, flat)
     canvas.FinishDrawing()
     return Image.open(io.BytesIO(canvas.GetDrawingText())).convert("RGB")
 
