@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from rdkit import Chem, rdBase
-from rdkit.Chem import rdDistGeom
+from rdkit.Chem import rdCIPLabeler, rdDistGeom
 
 TOLERANCE = 0.1
 """A bond is right if it is off its reference length by at most so much of it: .984 of the bonds of GDB molecules in
@@ -24,6 +24,12 @@ CLASH = 0.7
 """Atoms clash below so much of the sum of their van der Waals radii."""
 APART = 3
 """Bonds that lie between atoms that are looked at for clashes, at least."""
+FLAT = 0.1
+"""Cubic Angstrom that the bonds of a stereocentre span at least, as RDKit wants it."""
+CIP_STEPS = 100_000
+_NONE = Chem.ChiralType.CHI_UNSPECIFIED
+_TETRAHEDRAL = (Chem.ChiralType.CHI_TETRAHEDRAL_CW, Chem.ChiralType.CHI_TETRAHEDRAL_CCW)
+"""By the sign of the volume of an atom's first three bonds; what is left, a bond, a hydrogen or a pair, is the last."""
 _CIS_TRANS = {
     Chem.BondStereo.STEREOZ: True,
     Chem.BondStereo.STEREOCIS: True,
@@ -77,15 +83,37 @@ def clashes(mol: Chem.Mol) -> int:
 
 
 def hands(mol: Chem.Mol) -> Share:
-    """Stereocentres that the structure names whose coordinates have the same hand; a flat centre has none."""
-    bare = Chem.Mol(mol)
-    Chem.AssignAtomChiralTagsFromStructure(bare, replaceExistingTags=True)
-    pairs = [
-        (one.GetChiralTag(), other.GetChiralTag())
-        for one, other in zip(mol.GetAtoms(), bare.GetAtoms(), strict=True)
-        if one.GetChiralTag() in (Chem.ChiralType.CHI_TETRAHEDRAL_CW, Chem.ChiralType.CHI_TETRAHEDRAL_CCW)
-    ]
+    """Stereocentres that the structure names whose coordinates have the same hand; a flat centre has none.
+
+    Compared are CIP labels (R, S, r, s), for tags alone differ between equal molecules: turning over both
+    centres of 4-methylcyclohexanol changes nothing.
+    """
+    where = mol.GetConformer().GetPositions()
+    seen = Chem.Mol(mol)
+    centres = [atom.GetIdx() for atom in mol.GetAtoms() if atom.GetChiralTag() in _TETRAHEDRAL]
+    for centre in centres:
+        around = [one.GetIdx() for one in mol.GetAtomWithIdx(centre).GetNeighbors()][:3]
+        volume = float(np.linalg.det(where[around] - where[centre])) if len(around) == 3 else 0.0
+        seen.GetAtomWithIdx(centre).SetChiralTag(_TETRAHEDRAL[volume > 0] if abs(volume) > FLAT else _NONE)
+    written, found = _labels(mol), _labels(seen)
+    pairs = [(written[centre], found[centre]) for centre in centres]
     return sum(a == b for a, b in pairs), len(pairs)
+
+
+def _labels(mol: Chem.Mol) -> list[str]:
+    """CIP labels of the atoms, tags where there are none."""
+    out = Chem.Mol(mol)
+    for atom in out.GetAtoms():
+        atom.ClearProp("_CIPCode")
+    try:
+        with rdBase.BlockLogs():
+            rdCIPLabeler.AssignCIPLabels(out, maxRecursiveIterations=CIP_STEPS)
+    except RuntimeError:  # too symmetric to be told apart in so many steps
+        pass
+    return [
+        atom.GetProp("_CIPCode") if atom.HasProp("_CIPCode") else str(atom.GetChiralTag())
+        for atom in out.GetAtoms()
+    ]
 
 
 def cis_trans(mol: Chem.Mol) -> Share:

@@ -62,6 +62,31 @@ def test_a_mirror_image_has_all_hands_wrong_and_a_flat_one_none():
     assert hands(embed(Chem.MolFromSmiles("CCO"))) == (0, 0)
 
 
+@pytest.mark.parametrize(
+    "smiles",
+    [
+        "CC[S@](C)=O",
+        "CC[P@](C)c1ccccc1",
+        "C[C@H]1C[N@]1CC",
+        "C[N@+](CC)(CCC)c1ccccc1",
+        "C[C@@H]1CC[C@H](O)CC1",
+        "O=C1C[C@@H]2CC[C@H]1C2",
+        "O[C@@H]([C@H](O)C(=O)O)C(=O)O",
+        "C[C@H](F)[C@@H](Cl)[C@@H](F)C",
+    ],
+)
+def test_hands_of_every_kind_are_seen_by_their_labels(smiles):
+    mol = embed(Chem.MolFromSmiles(smiles))
+    good, centres = hands(mol)
+    assert good == centres > 0
+    mirrored = placed(mol, mol.GetConformer().GetPositions() * (1, 1, -1))
+    bare = Chem.Mol(mol)  # a mirror image is wrong unless it is the same molecule
+    for atom in bare.GetAtoms():
+        atom.InvertChirality()
+    same = Chem.MolToSmiles(bare) == Chem.MolToSmiles(mol)
+    assert hands(mirrored) == ((centres if same else 0), centres)
+
+
 def test_a_double_bond_on_the_other_side_is_wrong():
     cis, trans = (embed(Chem.MolFromSmiles(one)) for one in ("C/C=C\\C", "C/C=C/C"))
     assert cis_trans(cis) == cis_trans(trans) == (1, 1)
