@@ -15,16 +15,15 @@ OUT gets one .jsonl for each task that its sources allow; recipes/configs/molecu
                 of gyration, nearest atoms, handedness) and flat (the same questions without coordinates); a list
                 of SMILES gets ETKDG conformers
 Molecules whose InChIKey skeleton (its first 14 letters) stands in a file of --exclude are left out of all and
-counted. A share of each source is held out by a hash of the skeleton, so a molecule is on one side in all tasks.
+counted, and so are rows that cannot be used, which OUT/left_out.tsv lists with their reasons. A share of each source
+is held out by a hash of the skeleton, so a molecule is on one side in all tasks.
 Files may be .zst or .gz; a table's columns are found by name (SMILES, description; smiles, homo, lumo, gap).
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import hashlib
-import io
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -35,99 +34,13 @@ from rdkit import Chem, rdBase
 from rich.progress import track
 
 from modalities.molecule.conformers import embed
-from modalities.molecule.files import text_of
 from modalities.molecule.neighbours import MoleculeIndex, TextIndex
 from modalities.molecule.selfies import Selfies
-from modalities.molecule.structure import skeleton
+from modalities.molecule.structure import from_smiles, skeleton
 from modalities.molecule.tasks import properties, space, structure, text
 from modalities.molecule.tasks.record import Record
+from modalities.molecule.tasks.sources import Row, captions, columns, names, orbitals, posed, structures
 from unitok.command import command
-
-Row = tuple[str, str, Any]  # key, SMILES, what stands beside it
-
-
-def table(path: Path, *columns: str) -> Iterator[list[str]]:
-    """Rows of a table with a header, tab or comma separated, reduced to these columns.
-
-    Raises:
-        ValueError: a column is missing.
-    """
-    content = text_of(path)
-    tabs = "\t" in content.partition("\n")[0]
-    quoting = csv.QUOTE_NONE if tabs else csv.QUOTE_MINIMAL
-    rows = csv.DictReader(io.StringIO(content), delimiter="\t" if tabs else ",", quoting=quoting)
-    missing = [column for column in columns if column not in (rows.fieldnames or ())]
-    if missing:
-        raise ValueError(
-            f"{path}: there is no column {missing[0]!r} among {', '.join(rows.fieldnames or ())}"
-        )
-    for row in rows:
-        yield [row[column] or "" for column in columns]
-
-
-def captions(path: Path) -> Iterator[Row]:
-    """MolT5's table; its doubled backslashes are mended."""
-    for number, (smiles, said) in enumerate(table(path, "SMILES", "description")):
-        yield f"{path.name}/{number}", smiles.replace("\\\\", "\\"), said
-
-
-def names() -> Iterator[Row]:
-    """PyPI chemicals: IUPAC name and synonyms."""
-    import chemicals
-
-    source = Path(chemicals.__file__).parent / "Identifiers" / "chemical identifiers pubchem large.tsv"
-    for line in source.read_text(encoding="utf-8").splitlines():
-        cells = line.split("\t")
-        if len(cells) > 7 and cells[7]:
-            yield f"cas/{cells[1]}", cells[4], (cells[7], cells[8:])
-
-
-def structures(path: Path) -> Iterator[Row]:
-    """A list of SMILES, or a table with a column smiles."""
-    lines = text_of(path).splitlines()
-    if lines and "smiles" in lines[0].lower().split(","):
-        yield from ((f"{path.name}/{n}", row[0], None) for n, row in enumerate(table(path, "smiles")))
-    else:
-        yield from (
-            (f"{path.name}/{n}", line.split()[0], None) for n, line in enumerate(lines) if line.strip()
-        )
-
-
-def orbitals(path: Path) -> Iterator[Row]:
-    """QM9's columns, hartree."""
-    for number, (smiles, *values) in enumerate(table(path, "smiles", *properties.GIVEN)):
-        yield f"{path.name}/{number}", smiles, dict(zip(properties.GIVEN, map(float, values), strict=True))
-
-
-def columns(spec: str) -> Iterator[Row]:
-    """Cells of FILE:COLUMN or FILE:COLUMN:NAME; a column that holds 0 and 1 alone is a class.
-
-    Raises:
-        ValueError: no such form, file or column.
-    """
-    path, _, rest = spec.partition(":")
-    column, _, name = rest.partition(":")
-    if not column:
-        raise ValueError(f"--table {spec!r} names no column: write FILE:COLUMN or FILE:COLUMN:NAME")
-    header = text_of(Path(path)).partition("\n")[0].split(",")
-    smiles = next((one for one in header if one.strip().lower() in ("smiles", "mol")), "smiles")
-    cells = list(table(Path(path), smiles, column))
-    kinds = {value.strip() for _, value in cells} - {""}
-    words = {"0": "no", "1": "yes", "0.0": "no", "1.0": "yes"} if kinds <= {"0", "1", "0.0", "1.0"} else {}
-    for number, (one, value) in enumerate(cells):
-        key = f"{Path(path).name}/{column}/{number}"
-        yield key, one, (name or column, words.get(value.strip(), value))
-
-
-def posed(path: Path) -> Iterator[Row]:
-    """Molecules of an SDF file with their coordinates, or of a list of SMILES without."""
-    if ".sdf" not in path.suffixes:
-        yield from structures(path)
-        return
-    with rdBase.BlockLogs():
-        mols = list(Chem.ForwardSDMolSupplier(io.BytesIO(text_of(path).encode())))
-    for number, mol in enumerate(mols):
-        yield f"{path.name}/{number}", "" if mol is None else Chem.MolToSmiles(mol), mol
 
 
 class Makers:
@@ -219,7 +132,7 @@ def side(bones: str, heldout: float) -> str:
 
 def usable(rows: Iterable[Row], excluded: set[str], heldout: float) -> list[tuple[str, Any]]:
     """SMILES and what stands beside it, of the rows that are trained on."""
-    found = [(smiles, said, skeleton(smiles)) for _, smiles, said in rows]
+    found = [(row.smiles, row.beside, skeleton(row.smiles)) for row in rows if not row.reason]
     return [
         (smiles, said)
         for smiles, said, bones in found
@@ -227,39 +140,61 @@ def usable(rows: Iterable[Row], excluded: set[str], heldout: float) -> list[tupl
     ]
 
 
-def write(
-    rows: Iterable[Row],
-    make: Callable[..., Iterator[tuple[str, Record | None]]],
-    files: dict[str, Any],
-    out: Path,
-    excluded: set[str],
-    heldout: float,
-    count: Counter[str],
-) -> None:
-    """Records of one source into the files of its tasks; what is left out is counted."""
-    with rdBase.BlockLogs():
-        for key, smiles, beside in rows:
-            try:
-                bones = skeleton(smiles)
-                if bones is None:
-                    raise ValueError(
-                        f"{smiles!r} is no molecule" if smiles else "RDKit cannot read the record"
-                    )
-                if bones in excluded:
-                    count["left out: also in --exclude"] += 1
+class Writer:
+    """Records of sources in the files of their tasks; what is left out is counted, and told in left_out.tsv."""
+
+    def __init__(self, out: Path, excluded: set[str], heldout: float) -> None:
+        self.out, self.excluded, self.heldout = out, excluded, heldout
+        self.count: Counter[str] = Counter()
+        self.files: dict[str, Any] = {}
+        self.left_out: list[tuple[str, str]] = []
+
+    def __call__(self, rows: Iterable[Row], make: Callable[..., Iterator[tuple[str, Record | None]]]) -> None:
+        """One source."""
+        with rdBase.BlockLogs():
+            for row in rows:
+                try:
+                    bones = bones_of(row)
+                    if bones in self.excluded:
+                        self.count["left out: also in --exclude"] += 1
+                        continue
+                    made = list(make(row.key, side(bones, self.heldout), row.smiles, row.beside))
+                except ValueError as error:
+                    self.leave_out(row.key, str(error))
                     continue
-                made = list(make(key, side(bones, heldout), smiles, beside))
-            except ValueError as error:
-                count["left out: no molecule that can be kept"] += 1
-                if count["left out: no molecule that can be kept"] <= 3:
-                    print(f"{key}: {error}")
-                continue
-            for task, record in made:
-                if record is not None:
-                    if task not in files:
-                        files[task] = (out / f"{task}.jsonl").open("w", encoding="utf-8")
-                    files[task].write(json.dumps(record, ensure_ascii=False) + "\n")
-                    count[task] += 1
+                for task, record in made:
+                    if record is not None:
+                        if task not in self.files:
+                            self.files[task] = (self.out / f"{task}.jsonl").open("w", encoding="utf-8")
+                        self.files[task].write(json.dumps(record, ensure_ascii=False) + "\n")
+                        self.count[task] += 1
+
+    def leave_out(self, key: str, reason: str) -> None:
+        """Count a row that cannot be used."""
+        self.count["left out: rows that cannot be used, see left_out.tsv"] += 1
+        self.left_out.append((key, " ".join(reason.split())))
+
+    def close(self) -> None:
+        """Close all files, and write what was left out."""
+        for file in self.files.values():
+            file.close()
+        said = "".join(f"{key}\t{reason}\n" for key, reason in [("key", "reason"), *self.left_out])
+        (self.out / "left_out.tsv").write_text(said, encoding="utf-8")
+
+
+def bones_of(row: Row) -> str:
+    """The skeleton of a row's molecule.
+
+    Raises:
+        ValueError: it has none; the reason.
+    """
+    if row.reason:
+        raise ValueError(row.reason)
+    bones = skeleton(row.smiles)
+    if bones is None:
+        from_smiles(row.smiles)  # says what is wrong
+        raise ValueError(f"{row.smiles[:60]!r} has no InChI, which tells the sets apart: leave it out")
+    return bones
 
 
 def main() -> None:
@@ -288,22 +223,25 @@ def main() -> None:
     args = parser.parse_args()
     if not 0 <= args.heldout < 1:
         raise ValueError(f"--heldout {args.heldout} is out of range: a share from 0 up to, not including, 1")
+    for name, least in (("each", 0), ("examples", 0), ("most", 1)):
+        if getattr(args, name) < least:
+            raise ValueError(f"--{name} {getattr(args, name)} is out of range: {least} and up")
     args.out.mkdir(parents=True, exist_ok=True)
-    excluded = {
-        bones
-        for path in args.exclude
-        for smiles, *_ in table(path, "SMILES")
-        if (bones := skeleton(smiles.replace("\\\\", "\\"))) is not None
-    }
+    write = Writer(args.out, set(), args.heldout)
+    for path in args.exclude:
+        for row in structures(path):
+            try:
+                write.excluded.add(bones_of(row))
+            except ValueError as error:
+                write.leave_out(row.key, f"not excluded: {error}")
+    excluded = write.excluded
     named = list(names()) if args.names or args.captions else []
-    known = {name.lower(): smiles for _, smiles, (_, others) in named for name in others[:3] if len(name) > 5}
+    known = {name.lower(): row.smiles for row in named for name in row.beside[1][:3] if len(name) > 5}
     described = [row for path in args.captions for row in list(captions(path))[: args.most]]
     examples = usable(described, excluded, args.heldout)
     said = [text for _, text in examples]
     said += [name for _, (name, _) in usable(named, excluded, args.heldout)] if args.names else []
     makers = Makers(known, args.each, examples, args.examples, [text for text in said if text.strip()])
-    files: dict[str, Any] = {}
-    count: Counter[str] = Counter()
     sources: list[tuple[str, Iterable[Row], Any]] = [
         (f"{p.name}", captions(p), makers.captions) for p in args.captions
     ]
@@ -312,14 +250,17 @@ def main() -> None:
     sources += [(p.name, orbitals(p), makers.qm9) for p in args.qm9]
     sources += [(spec, columns(spec), makers.tables) for spec in args.table]
     sources += [(p.name, posed(p), makers.space) for p in args.space]
+    if not sources:
+        raise ValueError(
+            "there is nothing to make tasks from: give --captions, --names, --structures or another"
+        )
     try:
         for name, rows, make in sources:
             few = list(rows)[: args.most]
-            write(track(few, name), make, files, args.out, excluded, args.heldout, count)
+            write(track(few, name), make)
     finally:
-        for file in files.values():
-            file.close()
-    for what, number in sorted(count.items()):
+        write.close()
+    for what, number in sorted(write.count.items()):
         print(f"{number:9,} {what}")
 
 

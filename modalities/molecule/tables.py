@@ -97,6 +97,11 @@ def lines(path: Path) -> Iterator[Row]:
                 yield _checked(Row(line, said.split()[:1]))
 
 
+def mended(smiles: str) -> str:
+    r"""A SMILES with `\` where the file has `\\`, as MolT5's tables do: no bond has two."""
+    return smiles.replace("\\\\", "\\")
+
+
 @contextmanager
 def _text(path: Path) -> Iterator[io.TextIOWrapper]:
     with opened(path) as stream:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from rdkit import Chem
 
-from ..tables import Row, cells, fields
+from ..tables import Row, cells, fields, mended
 from ..told import as_written
 
 REFERENCE, OUTPUT = "ground truth", "output"
@@ -84,11 +84,6 @@ def read_pairs(path: Path) -> Pairs:
         out.texts.append(text)
     _some(path, out.smiles, out.bad)
     return out
-
-
-def mended(smiles: str) -> str:
-    r"""A SMILES with `\` where the file has `\\`."""
-    return smiles.replace("\\\\", "\\")
 
 
 def bare(text: str) -> str:
