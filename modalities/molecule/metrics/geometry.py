@@ -18,8 +18,8 @@ from rdkit import Chem, rdBase
 from rdkit.Chem import rdCIPLabeler, rdDistGeom
 
 TOLERANCE = 0.1
-"""A bond is right if it is off its reference length by at most so much of it: .984 of the bonds of GDB molecules in
-DFT geometry are, .997 of those of ETKDG conformers of ZINC (drug-like) molecules."""
+"""A bond is right if it is off its reference length by at most so much of it: .997 of the bonds of ETKDG conformers of
+ZINC (drug-like) molecules are, .984 of those of deepchem's gdb1k in the coordinates that come with them."""
 CLASH = 0.7
 """Atoms clash below so much of the sum of their van der Waals radii."""
 APART = 3
