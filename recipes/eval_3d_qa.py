@@ -39,6 +39,7 @@ def parser() -> argparse.ArgumentParser:
     add("--train-annotations", type=Path, help="their answers, as --annotations")
     add("--run", type=Path, help="folder of a finished run that answers first")
     add("--data", type=Path, help="with --run: records with turns, whose keys are question ids")
+    add("--no-score", action="store_true", help="with --run: write a submission alone; no answers needed")
     add("--draws", type=int, default=9, help="with --run: answers drawn beside the greedy one, 0 to 9")
     add("--temperature", type=float, default=1.0, help="with --run: of the drawn answers")
     add("--budget", type=int, default=48, help="with --run: most ids of an answer")
@@ -52,11 +53,10 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> dict[str, Any]:
     """Answer if asked to, read, measure, write."""
     options = parser().parse_args(arguments)
-    if (options.run is None) != (options.data is None):
-        raise ValueError(
-            "--run and --data belong together: give the run and the records that it is to answer"
-        )
-    questions, problems = formats.read(options.format, options.questions, options.annotations)
+    scored = not options.no_score
+    if (options.run is None) != (options.data is None) or not (scored or options.run):
+        raise ValueError("--run and --data belong together, and --no-score needs both")
+    questions, problems = formats.read(options.format, options.questions, options.annotations, scored=scored)
     train = None
     if options.train:
         train, _ = formats.read(options.format, options.train, options.train_annotations)
@@ -67,16 +67,13 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         run, decoder = reopen(options.run)
         sampler = Sampler(decoder.eval(), run.vocabulary, run.modalities)
         problems += submission(sampler, options.data, questions, options.predictions, **how)
+    if not scored:
+        print("\n".join([*problems, f"submission: {options.predictions}"]))
+        return {"submission": str(options.predictions), "problems": problems}
     answers, wrong = predictions.read(options.predictions, questions)
-    lemma, reason = lemmatizer()
     split = str.split if options.spaces else treebank
-    found = report(options.format, questions, answers, [*problems, *wrong], train, lemma, split)
-    found = {
-        **found,
-        **({"f1_reason": reason} if reason else {}),
-        "words": "spaces" if options.spaces else "treebank",
-        **provenance(),
-    }
+    found = report(options.format, questions, answers, [*problems, *wrong], train, *lemmatizer(), split)
+    found |= {"words": "spaces" if options.spaces else "treebank", **provenance()}
     options.out.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     if options.html:
         options.html.write_text(page(questions, answers, found, train, options.rows), encoding="utf-8")

@@ -135,6 +135,19 @@ def test_a_run_answers_and_its_submission_is_scored(tmp_path, questions, run):
     assert again.read_text() == given.read_text()
 
 
+def test_questions_without_answers_get_a_submission_alone(tmp_path, questions, run):
+    rows = json.loads(questions.read_text())
+    questions.write_text(json.dumps([{k: v for k, v in row.items() if k != "answers"} for row in rows]))
+    given = tmp_path / "pred.json"
+    arguments = ["--format", "scanqa", "--questions", str(questions), "--predictions", str(given)]
+    arguments += ["--run", str(run), "--data", str(run / "rooms.jsonl"), "--draws", "0", "--budget", "4"]
+    found = eval_3d_qa.main([*arguments, "--no-score"])
+    assert len(found["problems"]) == 2
+    assert [len(row["answer_top10"]) for row in json.loads(given.read_text())] == [1, 1]
+    with pytest.raises(ValueError, match="has no question with an answer"):
+        eval_3d_qa.main(arguments)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

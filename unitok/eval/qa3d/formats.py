@@ -85,22 +85,26 @@ def _content(path: Path) -> bytes:
         raise
 
 
-def read(name: str, path: Path, annotations: Path | None = None) -> tuple[list[Question], list[str]]:
+def read(
+    name: str, path: Path, annotations: Path | None = None, *, scored: bool = True
+) -> tuple[list[Question], list[str]]:
     """The questions of a file, and what is wrong with the records that are left out.
 
     Args:
         name: one of FORMATS.
         path: the questions.
         annotations: the answers, for the formats that keep them apart.
+        scored: whether questions need answers; test splits that go to a server have none.
 
     Raises:
         ValueError: an unknown format, a file of another form, annotations missing or not wanted, or no question left.
     """
     if name not in FORMATS:
         raise ValueError(f"format {name!r} is unknown: use one of {', '.join(FORMATS)}")
-    if (annotations is None) == (name in ANNOTATED):
-        wanted = "its answers are in a second file: give --annotations" if name in ANNOTATED else "its answers are in the file itself: drop --annotations"  # fmt: skip
-        raise ValueError(f"format {name!r}: {wanted}")
+    if annotations is not None and name not in ANNOTATED:
+        raise ValueError(f"format {name!r}: its answers are in the file itself: drop --annotations")
+    if annotations is None and name in ANNOTATED and scored:
+        raise ValueError(f"format {name!r}: its answers are in a second file: give --annotations")
     found: dict[str, Question] = {}
     problems = []
     for where, record in _records(name, path):
@@ -121,13 +125,13 @@ def read(name: str, path: Path, annotations: Path | None = None) -> tuple[list[Q
         problems += _answer(name, annotations, found)
     questions = []
     for question in found.values():
-        if question.answers:
+        if question.answers or not scored:
             questions.append(question)
         else:
             problems.append(f"{path.name}: question {question.id!r} has no answer to compare with; left out")
     if not questions:
         raise ValueError(
-            f"{path} has no question with an answer ({problems[0] if problems else 'it is empty'})"
+            f"{path} has no question {'with an answer ' if scored else ''}({problems[0] if problems else 'it is empty'})"
         )
     return questions, problems
 
@@ -179,7 +183,7 @@ def _scanqa(record: dict[str, Any]) -> Question:
         _text(record, "question_id"),
         _text(record, "scene_id"),
         text,
-        _texts(record, "answers"),
+        _texts(record, "answers") if "answers" in record else (),
         kinds.scanqa(text),
     )
 

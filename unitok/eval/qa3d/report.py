@@ -43,6 +43,7 @@ def report(
     problems: Sequence[str] = (),
     train: Sequence[Question] | None = None,
     lemma: Lemma | None = None,
+    f1_reason: str | None = None,
     split: Split = treebank,
 ) -> dict[str, Any]:
     """Figures of a model's answers, of the baselines', and what was left out.
@@ -54,6 +55,7 @@ def report(
         problems: sentences on records that were left out.
         train: what the baselines are fitted on; None: for each scene, the questions of all others.
         lemma: as in `measures.scores`.
+        f1_reason: why there is no lemma.
         split: as in `measures.scores`.
     """
     found = scores(questions, answers, lemma, split)
@@ -61,6 +63,8 @@ def report(
     found["meteor"] = value
     if reason:
         found["meteor_reason"] = reason
+    if lemma is None:
+        found["f1_reason"] = f1_reason
     guesses = baselines(questions, train)
     lines = {way: scores(questions, given, lemma, split) for way, given in guesses.items()}
     for kind, line in found["by_type"].items():
