@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from rdkit import Chem, DataStructs, rdBase
-from rdkit.Chem import rdDepictor, rdFingerprintGenerator
+from rdkit.Chem import rdDepictor, rdFingerprintGenerator, rdMolDescriptors
 from rdkit.Chem.Draw import rdMolDraw2D
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ _PLAIN = {Chem.BondType.SINGLE, Chem.BondType.DOUBLE, Chem.BondType.TRIPLE, Chem
 SUFFIXES = (".smi", ".sdf", ".mol")
 LINE = re.compile(r"\S+(?:\s+\|.*\|)?")
 """A line of a .smi file up to its title: SMILES, or CXSMILES."""
+DRAWN = 1000
+"""Atoms that RDKit lays out in the plane within seconds; the time grows with more than their square."""
 SKELETON = 14
 """Letters of an InChIKey that say the connections alone: no stereo, isotopes or charges of protons."""
 
@@ -158,7 +160,7 @@ def write(mol: Chem.Mol, suffix: str) -> bytes:
     """The bytes of a .smi, .sdf or .mol file; coordinates are laid out in the plane if there are none.
 
     Raises:
-        ValueError: another suffix.
+        ValueError: another suffix, or too many atoms to lay out.
     """
     if suffix not in SUFFIXES:
         raise ValueError(f"molecules cannot be written to {suffix!r}: use {', '.join(SUFFIXES)}")
@@ -166,6 +168,10 @@ def write(mol: Chem.Mol, suffix: str) -> bytes:
         return (canonical(mol) + "\n").encode()
     mol = Chem.Mol(mol)
     if not mol.GetNumConformers():
+        if mol.GetNumAtoms() > DRAWN:
+            raise ValueError(
+                f"{mol.GetNumAtoms()} atoms are too many to lay out, at most {DRAWN}: write .smi, or embed it first"
+            )
         rdDepictor.Compute2DCoords(mol)
     Chem.FindPotentialStereoBonds(mol)  # unstated double bonds are written as such, not as they are drawn
     block = str(Chem.MolToMolBlock(mol))
@@ -173,9 +179,16 @@ def write(mol: Chem.Mol, suffix: str) -> bytes:
 
 
 def draw(mol: Chem.Mol, size: int = 256) -> Image.Image:
-    """The 2D structure on white, [size, size] RGB."""
-    from PIL import Image
+    """The 2D structure on white, [size, size] RGB; of more than `DRAWN` atoms the formula."""
+    from PIL import Image, ImageDraw
 
+    if mol.GetNumAtoms() > DRAWN:
+        out = Image.new("RGB", (size, size), "white")
+        formula = f"{rdMolDescriptors.CalcMolFormula(mol)}\ntoo large to draw"
+        ImageDraw.Draw(out).multiline_text(
+            (size // 2, size // 2), formula, "black", anchor="mm", align="center"
+        )
+        return out
     canvas = rdMolDraw2D.MolDraw2DCairo(size, size)
     canvas.drawOptions().fixedBondLength = size / 8  # else small molecules fill the picture
     canvas.drawOptions().minFontSize = size // 24  # else the labels of large ones are too small to read

@@ -113,6 +113,8 @@ def _header(path: Path, text: io.TextIOWrapper) -> tuple[list[str], bool]:
     first = next((line for line in text if line.strip()), "").strip("\r\n")
     if not first:
         raise ValueError(f"{path} is empty: it needs a first line that names the columns, and rows")
+    if BYTES.search(first):
+        raise ValueError(f"the first line of {path} is not UTF-8: save the table as UTF-8")
     tabs = "\t" in first
     names = first.split("\t") if tabs else next(csv.reader([first]))
     return [name.strip() for name in names], tabs

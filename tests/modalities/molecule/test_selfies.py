@@ -293,6 +293,16 @@ def test_show_compare_and_label() -> None:
     assert MOLECULES.label("OCC") == "CCO"
 
 
+def test_what_is_too_large_to_draw_is_shown_as_its_formula() -> None:
+    chain = "C" * 1200
+    picture = MOLECULES.show(chain)
+    assert picture.size == (256, 256)
+    assert len(set(picture.getdata())) > 2
+    with pytest.raises(ValueError, match="1200 atoms are too many to lay out, at most 1000: write .smi"):
+        MOLECULES.write(chain, ".sdf")
+    assert MOLECULES.write(chain, ".smi").decode().strip() == chain
+
+
 def test_variants_are_other_codes_of_the_same_molecule() -> None:
     forms = MOLECULES.variants(REAL[0], 8)
     assert forms[0] == REAL[0]

@@ -72,6 +72,12 @@ def test_what_is_no_table_is_refused(tmp_path):
         list(cells(file(tmp_path, "b.csv", "smiles;y\nC;1\n"), "smiles"))
 
 
+def test_a_first_line_of_another_encoding_is_told(tmp_path):
+    path = file(tmp_path, "c.csv", "SMILES\ty\nC\t1\n".encode("utf-16"))
+    with pytest.raises(ValueError, match="the first line of .*c.csv is not UTF-8: save the table as UTF-8"):
+        list(cells(path, "smiles"))
+
+
 def test_json_lines(tmp_path):
     path = file(
         tmp_path, "a.jsonl", b'{"a": "C", "b": "x"}\n\n[1]\n{"a": 1, "b": "x"}\nno\n{"a": "\xff", "b": ""}\n'
