@@ -65,7 +65,9 @@ class FrozenLayer(nn.Module):
     def attend(self, x: Tensor) -> Tensor:
         """What attention adds to x [B, T, W]."""
         inner = x if self.after else self.norm_1(x)
-        inner = self.attn(inner.transpose(0, 1)).transpose(0, 1) if self.across else self.attn(inner)
+        inner = (
+            self.attn(inner.transpose(0, 1).contiguous()).transpose(0, 1) if self.across else self.attn(inner)
+        )
         out: Tensor = self.scale_1(inner)
         return out
 

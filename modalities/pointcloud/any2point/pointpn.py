@@ -10,14 +10,15 @@ layers and takes the maximum over the neighbours; channels double. Tensors are r
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...common.positions import sincos_at
 from ..sample import farthest, gather, nearest
+from .fused import Stage
 
 STAGES = 3
 BLOCKS = (2, 1, 1)
@@ -44,7 +45,7 @@ class Pointwise(nn.Module):
 
 
 class Residual(nn.Module):
-    """Down to a bottleneck and back, each with batch normalisation: rows [M, C] -> [M, C]."""
+    """Down to a bottleneck and back, each with batch normalisation, on rows [M, C]; in training see `fused`."""
 
     def __init__(self, width: int, inner: int) -> None:
         super().__init__()
@@ -52,8 +53,37 @@ class Residual(nn.Module):
         self.up = nn.Sequential(Pointwise(inner, width, 2), nn.BatchNorm1d(width))
 
     def forward(self, x: Tensor) -> Tensor:
-        """x [M, C] -> [M, C]."""
-        return F.relu(self.up(F.relu(self.down(x))) + x)
+        """x [M, C] -> [M, C], by running statistics."""
+        return F.relu(F.linear(F.relu(F.linear(x, *_folded(self.down))), *_folded(self.up)) + x)
+
+    def parameters_in_order(self) -> list[Tensor]:
+        """As `fused.Layer` has them."""
+        (down, norm1), (up, norm2) = self.down, self.up
+        return [
+            down.weight.flatten(1), down.bias, norm1.weight, norm1.bias, up.weight.flatten(1), up.bias,
+            norm2.weight, norm2.bias,
+        ]  # fmt: skip
+
+    def remember(self, moments: Sequence[Tensor], count: int) -> None:
+        """Take batch statistics (means and variances of both norms) of `count` rows into the running ones."""
+        _remember(self.down[1], moments[0], moments[1], count)
+        _remember(self.up[1], moments[2] + self.up[0].bias.detach(), moments[3], count)
+
+
+def _folded(part: nn.Sequential) -> tuple[Tensor, Tensor]:
+    """A linear layer and the norm behind it, by running statistics, as one weight and bias."""
+    layer, norm = part
+    scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+    return layer.weight.flatten(1) * scale[:, None], (layer.bias - norm.running_mean) * scale + norm.bias
+
+
+@torch.no_grad()
+def _remember(norm: nn.Module, mean: Tensor, variance: Tensor, count: int) -> None:
+    assert isinstance(norm, nn.BatchNorm1d)
+    momentum = norm.momentum or 0.0
+    norm.running_mean.lerp_(mean, momentum)  # type: ignore[union-attr]
+    norm.running_var.lerp_(variance * (count / max(1, count - 1)), momentum)  # type: ignore[union-attr]
+    norm.num_batches_tracked.add_(1)  # type: ignore[union-attr]
 
 
 class PointPN(nn.Module):
@@ -109,13 +139,30 @@ class PointPN(nn.Module):
             kept = self.points >> (level + 1)
             at, middle = centres[:, :kept], middle[:, :kept]
             index = nearest(at, points, self.neighbours)
-            around = gather(x, index)  # [B, G, K, C]
-            rows = torch.cat([around, middle[:, :, None].expand_as(around)], -1)
             offsets = self._scaled(gather(points, index) - at[:, :, None])
-            rows = rows + sines(offsets, rows.shape[-1])
-            x = middle = stage(rows.flatten(0, 2)).reshape(rows.shape).amax(2)
+            rows = sines(offsets, 2 * x.shape[-1])  # [B, G, K, C]
+            x = middle = self._refined(stage, x, middle, rows, index)
             points = at
         return points, x
+
+    def _refined(self, stage: nn.Module, x: Tensor, middle: Tensor, rows: Tensor, index: Tensor) -> Tensor:
+        """Features [B, G, C] of centres from x [B, N, C/2], those of centres, sines [B, G, K, C] and neighbours."""
+        assert isinstance(stage, nn.Sequential)
+        if self.training:
+            parameters = [each for layer in stage for each in layer.parameters_in_order()]
+            with torch.autocast(x.device.type, enabled=False):
+                found, *moments = Stage.apply(
+                    x.to(rows.dtype), middle.to(rows.dtype), rows, index, *parameters
+                )
+            for number, layer in enumerate(stage):
+                layer.remember(moments[4 * number : 4 * number + 4], index.numel())
+            return found
+        made = []
+        for cloud in range(len(x)):  # one at a time: what is made is large, and read at once
+            around = gather(x[cloud : cloud + 1], index[cloud : cloud + 1])
+            both = torch.cat([around, middle[cloud : cloud + 1, :, None].expand_as(around)], -1)
+            made.append(stage((rows[cloud : cloud + 1] + both).flatten(0, 2)).reshape(both.shape).amax(2))
+        return torch.cat(made)
 
     def _order(self, clouds: Tensor) -> Tensor:
         """The first stage's centres; those of later stages are the first of them (see `farthest`)."""
@@ -135,4 +182,10 @@ class PointPN(nn.Module):
 
 def sines(offsets: Tensor, width: int) -> Tensor:
     """Sine embedding of offsets [..., 3]: [..., width], an axis after the other, sines before cosines."""
-    return sincos_at(BETA * offsets, width // 3, theta=ALPHA).flatten(-2)
+    count = width // 6
+    rate = BETA * ALPHA ** (-torch.arange(count, dtype=offsets.dtype, device=offsets.device) / count)
+    angle = offsets[..., None] * rate  # [..., 3, count]
+    found = offsets.new_empty(*angle.shape[:-1], 2, count)
+    torch.sin(angle, out=found[..., 0, :])
+    torch.cos(angle, out=found[..., 1, :])
+    return found.flatten(-3)
