@@ -89,13 +89,46 @@ def test_a_mistake_ends_in_one_sentence(main, tmp_path, monkeypatch, capsys):
         command(main)
     assert ended.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("error: odd.tsv has the columns ['SMILES', 'output'] and none called")
+    assert line.startswith(f"error: {tmp_path / 'odd.tsv'} has the columns SMILES, output and none called")
 
 
 @pytest.mark.parametrize("main", [eval_molecule_captioning.main, eval_molecule_generation.main])
 def test_a_negative_number_of_rows_is_refused(main, tmp_path):
     with pytest.raises(ValueError, match="--rows -1"):
         main(["--predictions", str(tmp_path / "none.tsv"), "--rows", "-1"])
+
+
+@pytest.mark.parametrize("main", [eval_molecule_captioning.main, eval_molecule_generation.main])
+def test_names_that_cannot_be_written_are_refused_before_anything_is_read(main, tmp_path):
+    options = ["--predictions", str(tmp_path / "none.tsv"), "--out", str(tmp_path)]
+    with pytest.raises(ValueError, match="is a folder: name a file in it"):
+        main(options)
+    same = str(tmp_path / "report")
+    with pytest.raises(ValueError, match="--out and --html are both"):
+        main([*options[:2], "--out", same, "--html", same])
+
+
+def test_rows_that_are_no_molecules_count_and_none_ends_the_run(tmp_path):
+    odd = [
+        "C1CC",
+        "",
+        "C" * 1500,
+        "\u2014O",
+        "*CC",
+        "[CH3:1]C",
+        "C>>O",
+        "N->[Fe]",
+        "CO |(0,0,1)|",
+        "[H]",
+        '"CC"',
+    ]
+    file = tmp_path / "molecules.tsv"
+    rows = [f"one\tCCO\t{one}" for one in odd]
+    file.write_text("\n".join(["description\tground truth\toutput", *rows, "short\tC", "long\tC\tC\tC", ""]))
+    options = ["--predictions", str(file), "--no-fcd", "--conformers", "1", "--out", str(tmp_path / "r.json")]
+    found = eval_molecule_generation.main([*options, "--html", str(tmp_path / "p.html")])
+    assert (found["n"], found["bad_rows"], found["exact"]) == (len(odd), 2, 0)
+    assert found["validity"] == pytest.approx(6 / len(odd))  # the chain, *CC, the mapped, the dative, CO, [H]
 
 
 @pytest.mark.parametrize("main", [eval_molecule_captioning.main, eval_molecule_generation.main])
