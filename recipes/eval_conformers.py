@@ -18,7 +18,7 @@ from rdkit import Chem
 
 from modalities.molecule.metrics.ensembles import COUNT, Ensembles
 from modalities.molecule.metrics.floor import training
-from modalities.molecule.metrics.place import place_page, placed
+from modalities.molecule.metrics.place import place_page, place_report
 from modalities.molecule.metrics.predictions import structure_of
 from modalities.molecule.metrics.progress import shown
 from modalities.molecule.posed import in_space
@@ -57,26 +57,26 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     if options.samples < 1 or (options.samples > 1 and not options.temperature):
         raise ValueError(f"--samples {options.samples}: give 1, or more with a --temperature above 0")
     run, decoder = reopen(options.run)
-    records = (one for one in read(options.data) if isinstance(one, Record))
-    held = [one for one in records if one.fields.get("split") != "train"][: options.most]
+    if "molecule" not in run.vocabulary.blocks:
+        raise ValueError(f"{options.run} has no block molecule: train one with molecule.mol3d")
+    ensembles = Ensembles(options.conformers)
+    records = [one for one in read(options.data) if isinstance(one, Record)]
+    held = [one for one in records if one.fields.get("split") != "train"]
+    known = training(options.data) if len(held) < len(records) else None
     sampler = Sampler(decoder.eval(), run.vocabulary, run.modalities)
     how = {"temperature": options.temperature, "budget": options.budget}
-    asked = [list(replies(sampler, held, seed=seed, **how)) for seed in range(options.samples)]
-    right = [molecule(reply.wanted) for reply in asked[0]]
-    pairs = [  # a single atom has no coordinates
-        (mol, [molecule(reply.given) for reply in some])
-        for mol, *some in zip(right, *asked, strict=True)
-        if mol is not None and in_space(mol)
-    ]
+    asked = [list(replies(sampler, held[: options.most], seed=s, **how)) for s in range(options.samples)]
+    right, answers = [], []
+    for same in zip(*asked, strict=True):
+        mol = molecule(same[0].wanted)
+        if mol is not None and in_space(mol):  # a single atom has no coordinates
+            right.append(mol)
+            answers.append([molecule(reply.given) for reply in same])
     with shown() as track:
-        rows, report = placed(
-            [mol for mol, _ in pairs],
-            [some for _, some in pairs],
-            Ensembles(options.conformers),
-            training(options.data),
-            track,
-        )
+        rows, report = place_report(right, answers, ensembles, known, track)
     report |= {"samples": options.samples, "data": str(options.data), **provenance()}
+    for path in filter(None, (options.out, options.html)):
+        path.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     if options.html:
         options.html.write_text(place_page(rows, report, options.rows), encoding="utf-8")

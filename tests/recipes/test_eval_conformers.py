@@ -94,3 +94,19 @@ def test_predictions_carry_coordinates_into_the_report_of_generation(run: Path, 
 def test_equal_answers_are_not_asked_for_several_times(tmp_path: Path):
     with pytest.raises(ValueError, match="--samples 2: give 1, or more with a --temperature above 0"):
         eval_conformers.main([str(tmp_path), "--data", str(tmp_path / "place.jsonl"), "--samples", "2"])
+
+
+def test_without_training_records_there_is_no_floor_and_without_questions_no_report(
+    run: Path, tmp_path: Path
+):
+    mol = embed(Chem.MolFromSmiles("CCO"))
+    data = tmp_path / "some.jsonl"
+    options = ["--data", str(data), "--budget", "40", "--out", str(tmp_path / "deep" / "report.json")]
+    data.write_text(json.dumps(place("k", "heldout", mol)))
+    assert eval_conformers.main([str(run), *options])["floor"]["rmsd"] is None
+    assert (tmp_path / "deep" / "report.json").exists()
+    data.write_text(json.dumps(place("k", "train", mol)))
+    with pytest.raises(ValueError, match="there is no question to measure"):
+        eval_conformers.main([str(run), *options])
+    with pytest.raises(ValueError, match="0 conformers are out of range"):
+        eval_conformers.main([str(run), *options, "--conformers", "0"])

@@ -1,6 +1,6 @@
 """How near to the right coordinates those are that a model writes for a given molecule.
 
-    rows, report = placed(references, answers, Ensembles(8), train)
+    rows, report = place_report(references, answers, Ensembles(8), train)
     report -> {"rmsd": …, "within_0.5": …, "same": …, "best_etkdg": {…}, "flat": {…}, …}
     place_page(rows, report) -> HTML
 
@@ -57,7 +57,7 @@ class PlacedRow:
     found: Mapping[str, Nearest]
 
 
-def placed(
+def place_report(
     references: Sequence[Chem.Mol],
     answers: Sequence[Sequence[Chem.Mol | None]],
     ensembles: Ensembles,

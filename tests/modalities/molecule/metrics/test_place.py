@@ -9,8 +9,8 @@ from rdkit import Chem
 
 from modalities.molecule.conformers import embed
 from modalities.molecule.metrics.ensembles import Ensembles
-from modalities.molecule.metrics.place import place_page, placed
-from modalities.molecule.posed import placed as at
+from modalities.molecule.metrics.place import place_page, place_report
+from modalities.molecule.posed import placed
 from modalities.molecule.rmsd import rmsd
 
 SMILES = ("CC(C)CC(=O)NCCO", "OC[C@@H]1CCCN1C(=O)C", "CCOC(=O)c1ccc(N)cc1")
@@ -28,7 +28,7 @@ def ensembles() -> Ensembles:
 
 def test_the_right_coordinates_are_at_no_distance_in_any_order_of_atoms(right, ensembles):
     answers = [[Chem.RenumberAtoms(mol, list(range(mol.GetNumAtoms()))[::-1])] for mol in right]
-    rows, found = placed(right, answers, ensembles, right)
+    rows, found = place_report(right, answers, ensembles, right)
     assert found["rmsd"] == pytest.approx(0, abs=1e-6)
     assert (found["n"], found["same"], found["within_0.5"], found["conformers"]) == (3, 1, 1, 4)
     best, one, flat, floor = (found[way] for way in ("best_etkdg", "etkdg", "flat", "floor"))
@@ -44,7 +44,7 @@ def test_the_right_coordinates_are_at_no_distance_in_any_order_of_atoms(right, e
 
 def test_other_molecules_have_no_distance_and_count_as_missed(right, ensembles):
     answers = [[right[0]], [right[0]], [None]]
-    _, found = placed(right, answers, ensembles)
+    _, found = place_report(right, answers, ensembles)
     assert (found["same"], found["within_1.25"]) == (1 / 3, 1 / 3)
     assert found["rmsd"] == pytest.approx(0, abs=1e-6)
     assert found["flat"]["rmsd_same"] != found["flat"]["rmsd"]
@@ -55,22 +55,22 @@ def test_other_molecules_have_no_distance_and_count_as_missed(right, ensembles):
         "same": 0,
         "rmsd_same": None,
     }  # no training molecules
-    without = placed(right, [[Chem.MolFromSmiles(one)] for one in SMILES], ensembles)[1]
+    without = place_report(right, [[Chem.MolFromSmiles(one)] for one in SMILES], ensembles)[1]
     assert (without["rmsd"], without["same"]) == (None, 0)
     assert "space" not in without
 
 
 def test_of_several_answers_the_nearest_counts(right, ensembles):
     other = ensembles.another(right[0])
-    wrong = at(right[0], right[0].GetConformer().GetPositions() * (1, 1, 0))
+    wrong = placed(right[0], right[0].GetConformer().GetPositions() * (1, 1, 0))
     for some in ([wrong, other], [other, wrong]):
-        rows, _ = placed(right[:1], [some], ensembles)
+        rows, _ = place_report(right[:1], [some], ensembles)
         assert rows[0].found["model"].rmsd == min(rmsd(right[0], one) for one in some)
 
 
 def test_the_page_shows_right_and_written_side_by_side(right, ensembles):
     other = Chem.MolFromSmiles("CCO")
-    rows, found = placed(
+    rows, found = place_report(
         [*right, right[0], right[1]], [[right[0]], [other], [None], [embed(other)], []], ensembles
     )
     page = place_page(rows, found)
@@ -84,6 +84,6 @@ def test_the_page_shows_right_and_written_side_by_side(right, ensembles):
 
 def test_without_questions_or_coordinates_there_is_nothing_to_measure(right, ensembles):
     with pytest.raises(ValueError, match="there is no question to measure"):
-        placed([], [], ensembles)
+        place_report([], [], ensembles)
     with pytest.raises(ValueError, match="CCO has no coordinates to compare with"):
-        placed([Chem.MolFromSmiles("CCO")], [[None]], ensembles)
+        place_report([Chem.MolFromSmiles("CCO")], [[None]], ensembles)
