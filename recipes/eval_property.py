@@ -6,19 +6,18 @@ and greedily. Printed are, for each kind of question:
   giving the median of the training records;
 - other words (R or S, yes or no, names): the share that is right, and that of the commonest training answer;
 - items (molecules): how many answers there are, and the means of the modality's own comparison.
-All answers go to `--out`.
+Records that cannot be read or compared are counted and named. All answers go to `--out`.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 from unitok.command import command
-from unitok.data.sources import Record, read
+from unitok.eval.kinds import by_kind
 from unitok.eval.numbers import compared, scored
 from unitok.eval.provenance import provenance
 from unitok.eval.replies import replies, split
@@ -39,44 +38,36 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--budget", type=int, default=96, help="most ids of an answer")
     parser.add_argument("--out", type=Path, default=Path("properties.json"))
     options = parser.parse_args(arguments)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
     run, decoder = reopen(options.run)
     text = run.vocabulary.text or ""
-    asked: dict[str, list[Record]] = defaultdict(list)
-    train: dict[str, list[str]] = defaultdict(list)
-    for record in read(options.data):
-        if isinstance(record, Record):
-            kind, (_, answer) = str(record.fields.get("kind", "all")), split(record, text)
-            if record.fields.get("split") == "train":
-                train[kind].append(str(answer[0][1]))
-            elif len(asked[kind]) < options.most:
-                asked[kind].append(record)
-    if not any(asked.values()):
-        raise ValueError(f"{options.data} has no record whose split is not train: there is nothing to ask")
+    known = by_kind(options.data, run.vocabulary, run.modalities, options.most)
+    if known.bad:
+        print(f"{len(known.bad)} records cannot be asked:", *known.bad[:5], sep="\n  ")
     sampler = Sampler(decoder.eval(), run.vocabulary, run.modalities)
     figures: dict[str, Any] = {}
     rows = []
-    for kind, some in asked.items():
+    for kind, some in known.asked.items():
         found = list(replies(sampler, some, temperature=0.0, budget=options.budget))
         block = split(some[0], text)[1][0][0]
         if block == text:
-            figures[kind] = scored(
-                [r.wanted[0] for r in found], ["".join(r.given) for r in found], train[kind]
-            )
+            wanted, given = [r.wanted[0] for r in found], ["".join(r.given) for r in found]
+            figures[kind] = scored(wanted, given, known.trained[kind])
         else:
             figures[kind] = compared(run.modalities[block], [(r.wanted[0], r.given) for r in found])
         shown = (f"{k} {v:.4f}" if isinstance(v, float) else f"{k} {v}" for k, v in figures[kind].items())
         print(f"{kind:40.40}", "  ".join(shown))
         label = str if block == text else run.modalities[block].label
-        rows += [
-            {
-                "key": r.record.key,
-                "kind": kind,
-                "wanted": r.wanted[0],
-                "given": [label(one) for one in r.given],
-            }
-            for r in found
-        ]
-    report = {**provenance(), "data": str(options.data), "figures": figures, "answers": rows}
+        for r in found:
+            said = {"wanted": r.wanted[0], "given": [label(one) for one in r.given]}
+            rows.append({"key": r.record.key, "kind": kind, **said})
+    report = {
+        **provenance(),
+        "data": str(options.data),
+        "figures": figures,
+        "bad": known.bad,
+        "answers": rows,
+    }
     options.out.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return figures
 

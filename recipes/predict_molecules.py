@@ -18,7 +18,7 @@ from pathlib import Path
 
 from rdkit import Chem
 
-from modalities.molecule.metrics.predictions import read_pairs
+from modalities.molecule.metrics.predictions import DESCRIPTION, SMILES, read_pairs, write_predictions
 from modalities.molecule.neighbours import examples
 from modalities.molecule.tasks.record import Molecule
 from modalities.molecule.tasks.text import Example, asked_molecule, asked_text
@@ -28,7 +28,7 @@ from unitok.eval.replies import Turns, answers
 from unitok.generate import Sampler
 from unitok.run import reopen
 
-HEADS = {"text": "SMILES\tground truth\toutput", "molecule": "description\tground truth\toutput"}
+GIVEN = {"text": SMILES, "molecule": DESCRIPTION}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -36,7 +36,7 @@ def parser() -> argparse.ArgumentParser:
     out = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     out.add_argument("run", type=Path, help="folder of a finished run")
     out.add_argument("rows", type=Path, help="table with SMILES and description")
-    out.add_argument("--write", choices=sorted(HEADS), required=True, help="what the run writes")
+    out.add_argument("--write", choices=sorted(GIVEN), required=True, help="what the run writes")
     out.add_argument("--like", type=Path, help="training table: show the most similar row with each question")
     out.add_argument("--temperature", type=float, default=0.0, help="0 takes the likeliest id")
     out.add_argument("--budget", type=int, default=192, help="most ids of an answer")
@@ -54,6 +54,9 @@ def question(write: str, smiles: str, text: str, example: Example | None, block:
 def main(arguments: list[str] | None = None) -> int:
     """Ask about every row and write the answers; gives how many there are."""
     options = parser().parse_args(arguments)
+    if options.most < 1:
+        raise ValueError(f"--most {options.most} is out of range: 1 and up")
+    options.out.parent.mkdir(parents=True, exist_ok=True)
     run, decoder = reopen(options.run)
     block = run.vocabulary.text
     if block is None or "molecule" not in run.vocabulary.blocks:
@@ -71,18 +74,15 @@ def main(arguments: list[str] | None = None) -> int:
     written, refused = answers(
         sampler, asked, [kind] * len(asked), temperature=options.temperature, budget=options.budget
     )
-    lines = [HEADS[options.write]]
+    lines = []
     for (smiles, text), said in zip(rows, written, strict=True):
         words = [to_cxsmiles(one) if isinstance(one, Chem.Mol) else str(one) for one in said]
-        output = " ".join("".join(words[:1] if options.write == "molecule" else words).split())
-        lines.append("\t".join((smiles, text, output) if options.write == "text" else (text, smiles, output)))
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    print(
-        f"{options.out}: {len(rows)} rows, {len(refused)} of which could not be asked; {len(pairs.bad)} unreadable"
-    )
-    for i, reason in list(refused.items())[:5]:
-        print(f"  row {i + 1}: {reason}")
+        output = "".join(words[:1] if options.write == "molecule" else words)
+        lines.append((smiles, text, output) if options.write == "text" else (text, smiles, output))
+    write_predictions(options.out, GIVEN[options.write], lines)
+    print(f"{options.out}: {len(rows)} rows, {len(refused)} could not be asked; {len(pairs.bad)} unreadable")
+    lost = [f"row {i + 1}: {reason}" for i, reason in refused.items()]
+    print(*pairs.bad[:5], *lost[:5], sep="\n")
     return len(rows) - len(refused)
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from modalities.molecule.metrics.predictions import SMILES, read_pairs, read_predictions
+from modalities.molecule.metrics.predictions import SMILES, read_pairs, read_predictions, write_predictions
 from modalities.molecule.neighbours import MoleculeIndex
 from modalities.molecule.tasks.record import Molecule
 from modalities.molecule.tasks.text import asked_text
@@ -69,10 +69,8 @@ def main(arguments: list[str] | None = None) -> int:
     scores = votes(decoder.eval(), run.vocabulary, text, ballots, options.trust)
     won = [max(range(len(one)), key=one.__getitem__) for one in scores]
     said = [ballot.candidates[place] for ballot, place in zip(ballots, won, strict=True)]
-    lines = ["SMILES\tground truth\toutput"]
-    lines += ["\t".join(row) for row in zip(smiles, references, said, strict=True)]
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_predictions(options.out, SMILES, zip(smiles, references, said, strict=True))
     others = sum(one not in {file.outputs[row] for file in files} for row, one in enumerate(said))
     print(f"{options.out}: {len(won)} rows, {others} of which a neighbour's description has won")
     return others

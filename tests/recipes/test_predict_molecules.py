@@ -118,6 +118,47 @@ def test_held_out_records_have_figures_by_kind(run: Path, tmp_path: Path):
     assert len(json.loads((tmp_path / "r.json").read_text())["answers"]) == 6
 
 
+def test_records_that_cannot_be_compared_are_counted_and_the_rest_is_asked(run: Path, tmp_path: Path, capsys):
+    good = caption("good", "heldout", "CCO", "It is ethanol.")
+    turns = good["turns"]
+    rows = [
+        json.dumps(good),
+        "no json",
+        json.dumps(good | {"turns": turns[:1]}),
+        json.dumps(good | {"turns": [turns[0], {"role": "assistant", "content": [{"protein": "MK"}]}]}),
+        json.dumps(good | {"turns": [turns[0], {"role": "assistant", "content": [{"text": 5}]}]}),
+        json.dumps(molecule("m", "heldout", "C1CC", "It is nothing.")),
+    ]
+    data, out = tmp_path / "rows.jsonl", tmp_path / "deep" / "r.json"
+    data.write_text("\n".join(rows) + "\n")
+    figures = eval_property.main([str(run), "--data", str(data), "--budget", "8", "--out", str(out)])
+    assert {kind: one["n"] for kind, one in figures.items()} == {"caption": 1}
+    bad = json.loads(out.read_text())["bad"]
+    for said, words in zip(
+        bad, ("JSON", "turns that end", "'protein'", "give a string", "C1CC"), strict=True
+    ):
+        assert "rows.jsonl:" in said
+        assert words in said
+    assert "5 records cannot be asked" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="most=0 is out of range"):
+        eval_property.main([str(run), "--data", str(data), "--most", "0", "--out", str(out)])
+    data.write_text(rows[2])
+    with pytest.raises(ValueError, match="no record whose split is not train .1 cannot be read, the first"):
+        eval_property.main([str(run), "--data", str(data), "--out", str(out)])
+
+
+def test_tabs_and_line_ends_of_a_description_begin_no_row(run: Path, tmp_path: Path, capsys):
+    rows = [{"smiles": "CCO", "text": "It is\tethanol.\nReally."}, {"smiles": 3, "text": ""}]
+    table, out = tmp_path / "rows.jsonl", tmp_path / "deep" / "out.tsv"
+    table.write_text("\n".join(map(json.dumps, rows)))
+    options = [str(run), str(table), "--budget", "8", "--out", str(out)]
+    assert predict_molecules.main([*options, "--write", "text"]) == 1
+    assert "line 2: no object with the strings" in capsys.readouterr().out
+    assert out.read_text().splitlines()[1].split("\t")[:2] == ["CCO", "It is ethanol. Really."]
+    with pytest.raises(ValueError, match="--most 0 is out of range"):
+        predict_molecules.main([*options, "--write", "text", "--most", "0"])
+
+
 @pytest.mark.parametrize("write", ["text", "molecule"])
 def test_a_question_may_stand_beside_the_most_similar_row(run: Path, table: Path, tmp_path: Path, write: str):
     plain, beside = tmp_path / "plain.tsv", tmp_path / "beside.tsv"

@@ -68,6 +68,16 @@ def read_predictions(path: Path, given: str) -> Predictions:
     return out
 
 
+def write_predictions(path: Path, given: str, rows: Iterable[tuple[str, str, str]]) -> None:
+    """A file that `read_predictions` reads, from (given, reference, output) row by row.
+
+    Tabs and line ends, which would begin another cell or row, become spaces.
+    """
+    lines = ["\t".join((given, REFERENCE, OUTPUT))]
+    lines += ["\t".join(" ".join(cell.split()) for cell in row) for row in rows]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
 def read_pairs(path: Path) -> Pairs:
     """Molecules and descriptions of a .jsonl file ({"smiles", "text"}) or of a table.
 
