@@ -10,6 +10,7 @@ so that the two can be compared.
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 import numpy as np
@@ -20,8 +21,13 @@ from .posed import PLACES, from_cxsmiles, in_space, placed
 from .stereo import Ints
 
 PREFIX = "codes_"
+WAY = re.compile(r"bins|e3fp[1-9]\d{0,8}")
 TURN = np.array([[2, -1, 2], [2, 2, -1], [-1, 2, 2]]) / 3.0
 """A rotation that no axis and no plane of usual coordinates survives."""
+
+
+FAR = 1e6
+"""Angstrom: coordinates that are larger are an error of the text."""
 
 
 class Told(NamedTuple):
@@ -46,7 +52,7 @@ def told(mol: Chem.Mol) -> Told | None:
     """The codes that are kept on a molecule; None where there are none.
 
     Raises:
-        ValueError: they are no numbers, or of two ways.
+        ValueError: they are no numbers, of two ways, or of one that there is not.
     """
     names = [[name for name in atom.GetPropNames() if name.startswith(PREFIX)] for atom in mol.GetAtoms()]
     known = {name for some in names for name in some}
@@ -57,10 +63,17 @@ def told(mol: Chem.Mol) -> Told | None:
             f"atoms have codes of {' and '.join(sorted(known))}: a molecule is written in one way"
         )
     (name,) = known
-    rows = [
-        [int(one) for one in atom.GetProp(name).split()] if some else None
-        for atom, some in zip(mol.GetAtoms(), names, strict=True)
+    if not WAY.fullmatch(name.removeprefix(PREFIX)):
+        raise ValueError(
+            f"atoms have {name}: codes are {PREFIX}bins, or {PREFIX}e3fp and to how many they are folded"
+        )
+    said = [
+        atom.GetProp(name).split() if some else None for atom, some in zip(mol.GetAtoms(), names, strict=True)
     ]
+    bad = next((one for row in said for one in row or () if not one.isdecimal()), None)
+    if bad is not None:
+        raise ValueError(f"{name} holds {bad!r}: codes are whole numbers from 0 up, with spaces between them")
+    rows = [None if row is None else [int(one) for one in row] for row in said]
     parts = {len(row) for row in rows if row is not None}
     if len(parts) != 1:
         raise ValueError(f"atoms have {sorted(parts)} codes: each has the same number, or none")
@@ -90,7 +103,7 @@ def as_written(text: str) -> Chem.Mol:
     """The structure of a SMILES or CXSMILES string with the stereo of its SMILES, in space if it has 3D coordinates.
 
     Raises:
-        ValueError: no SMILES, or coordinates for another number of atoms.
+        ValueError: no SMILES; coordinates for another number of atoms, or beyond `FAR`; codes that are none (`told`).
     """
     mol = structure.from_smiles(text.split()[0] if text.strip() else text)
     if not PLACES.search(text):
@@ -102,9 +115,13 @@ def as_written(text: str) -> Chem.Mol:
         raise ValueError(
             f"{text[:60]} has other atoms than its SMILES: give coordinates for the SMILES' atoms"
         )
-    out = placed(mol, found.GetConformer().GetPositions())
+    positions = found.GetConformer().GetPositions()
+    if not (np.abs(positions) <= FAR).all():
+        raise ValueError(f"{text[:60]} has coordinates beyond {FAR:,.0f} Angstrom, or none: mend the record")
+    out = placed(mol, positions)
     for mine, other in zip(out.GetAtoms(), found.GetAtoms(), strict=True):
         for name in other.GetPropNames():
             if name.startswith(PREFIX):
                 mine.SetProp(name, other.GetProp(name))
+    told(out)
     return out

@@ -80,3 +80,41 @@ def test_codes_that_cannot_be_are_refused():
     note(mol, "e3fp64", np.array([[1, 2]]))
     with pytest.raises(ValueError, match="codes_bins and codes_e3fp64"):
         told(mol)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ("atomProp:0.codes_bins.1 x 3", "codes_bins holds 'x': codes are whole numbers"),
+        ("atomProp:0.codes_bins.1 -2 3", "codes_bins holds '-2'"),
+        ("atomProp:0.codes_words.1 2 3", "atoms have codes_words: codes are codes_bins, or codes_e3fp and"),
+        ("atomProp:0.codes_e3fp0.1", "atoms have codes_e3fp0"),
+        ("atomProp:0.codes_bins.1 2 3:1.codes_bins.1", r"atoms have \[1, 3\] codes"),
+    ],
+)
+def test_text_with_codes_that_are_none_is_refused(fields, message):
+    with pytest.raises(ValueError, match=message):
+        as_written(f"CO |(0.1,0.2,0.3;1.5,0.2,0.4),{fields}|")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "CO |(0,0,1)|",
+        "CO |(0,0,1;1,x,1)|",
+        "C( |(0,0,1)|",
+        "",
+        " |(0,0,1)|",
+        "CO |(1,1;1,2,3)|",
+        "CO |(0,0,1;1e9,0,1)|",
+        "CO |(0,0,1;nan,0,1)|",
+    ],
+)
+def test_text_that_is_no_molecule_in_space_is_refused(text):
+    with pytest.raises(ValueError):  # noqa: PT011  each by its own reader
+        as_written(text)
+
+
+@pytest.mark.parametrize("text", ["CO", "CO |", "CO |$a;b$|", "CO name", "CO |(0,0;1,1)|"])
+def test_text_without_coordinates_is_a_structure_alone(text):
+    assert not in_space(as_written(text))
