@@ -24,8 +24,6 @@ PREFIX = "codes_"
 WAY = re.compile(r"bins|e3fp[1-9]\d{0,8}")
 TURN = np.array([[2, -1, 2], [2, 2, -1], [-1, 2, 2]]) / 3.0
 """A rotation that no axis and no plane of usual coordinates survives."""
-
-
 FAR = 1e6
 """Angstrom: coordinates that are larger are an error of the text."""
 
