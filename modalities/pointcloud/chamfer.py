@@ -38,7 +38,7 @@ def gaps(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 def cd1(a: Tensor, b: Tensor) -> Tensor:
     """Chamfer distance, not squared, mean of both directions: [B]."""
     forth, back = gaps(a, b)
-    return (_root(forth).mean(1) + _root(back).mean(1)) / 2
+    return (root(forth).mean(1) + root(back).mean(1)) / 2
 
 
 def cd2(a: Tensor, b: Tensor) -> Tensor:
@@ -53,5 +53,6 @@ def f_score(a: Tensor, b: Tensor, threshold: float) -> Tensor:
     return 2 * forth * back / (forth + back).clamp(min=1e-9)
 
 
-def _root(squared: Tensor) -> Tensor:
-    return (squared + 1e-12).sqrt()  # so that the gradient of a perfect match is 0 and not nan
+def root(squared: Tensor) -> Tensor:
+    """Square root whose gradient at 0, a perfect match, is 0 and not nan."""
+    return (squared + 1e-12).sqrt()

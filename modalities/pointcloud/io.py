@@ -30,12 +30,12 @@ ARRAY = "points"
 """Name of the array in an .npz; if it is missing, an only array is taken."""
 
 
-def as_cloud(item: Any) -> Tensor:
-    """A tensor, array or nested list as a cloud: float32 [n, 3], checked.
+def as_cloud(item: Any, rgb: bool = False) -> Tensor:
+    """A tensor, array or nested list as a cloud: float32 [n, 3], checked; with `rgb` [n, 6], colours in [0, 1].
 
     Raises:
         TypeError: not numbers.
-        ValueError: wrong shape, no points, or a coordinate that is not finite; says which.
+        ValueError: wrong shape, no points, a coordinate that is not finite, or a colour out of range; says which.
     """
     if isinstance(item, str | bytes | Path):
         raise TypeError(
@@ -47,7 +47,9 @@ def as_cloud(item: Any) -> Tensor:
         raise TypeError(f"a {type(item).__name__} is not a cloud: give numbers of shape [n, 3]") from error
     if points.dim() != 2 or points.shape[1] < 3 or points.is_complex():
         raise ValueError(f"a cloud of shape {list(points.shape)} {points.dtype}: give real numbers [n, 3]")
-    points = points[:, :3].float()
+    if rgb and points.shape[1] < 6:
+        raise ValueError(f"a cloud of shape {list(points.shape)}: colours are asked for, so give [n, 6]")
+    points = points[:, : 6 if rgb else 3].float()
     if len(points) == 0:
         raise ValueError("a cloud without points: give at least one")
     bad = (~points.isfinite()).any(1).nonzero()[:, 0]
@@ -55,6 +57,10 @@ def as_cloud(item: Any) -> Tensor:
         raise ValueError(
             f"{len(bad)} of {len(points)} points are not finite (the first is point {int(bad[0])}: "
             f"{points[bad[0]].tolist()}): remove them"
+        )
+    if rgb and not 0 <= float(points[:, 3:].min()) <= float(points[:, 3:].max()) <= 1:
+        raise ValueError(
+            f"colours from {float(points[:, 3:].min()):g} to {float(points[:, 3:].max()):g}: give them in [0, 1]"
         )
     return points
 
@@ -112,12 +118,36 @@ def write(points: Tensor, suffix: str) -> bytes:
     raise ValueError(f"a cloud cannot be written as {suffix!r}: use one of {', '.join(OWN)}")
 
 
-def read_stack(path: Path) -> Tensor:
-    """Many clouds of equal size, the array `points` [n, N, 3] of an .npz: float16 or float32."""
-    stack = torch.from_numpy(_read_numpy(path.read_bytes(), ".npz"))
-    if stack.dim() != 3 or stack.shape[2] != 3 or 0 in stack.shape or not bool(stack.isfinite().all()):
-        raise ValueError(f"{path}: {ARRAY} has shape {list(stack.shape)}: need finite [n, N, 3]")
-    return stack
+def arrays(path: str | Path) -> dict[str, NDArray[Any]]:
+    """All arrays of an .npz, by name.
+
+    Raises:
+        ValueError: not a readable .npz; the file is named.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} is not a readable .npz of plain numbers ({error})") from error
+
+
+def checked_stack(found: NDArray[Any], where: str) -> Tensor:
+    """An array of many clouds of equal size [n, N, 3] as a tensor, float16 or float32.
+
+    Raises:
+        ValueError: another shape, or a coordinate that is not finite, whose cloud is named.
+    """
+    if (
+        found.ndim != 3
+        or found.shape[2] != 3
+        or 0 in found.shape
+        or not np.issubdtype(found.dtype, np.number)
+    ):
+        raise ValueError(f"{where} has shape {list(found.shape)} {found.dtype}: need numbers [n, N, 3]")
+    bad = ~np.isfinite(found).all((1, 2))
+    if bad.any():
+        raise ValueError(f"{where}: cloud {int(bad.argmax())} is not finite: remove it")
+    return torch.from_numpy(found if found.dtype == np.float16 else found.astype(np.float32))
 
 
 def _shortest(value: np.float32) -> str:

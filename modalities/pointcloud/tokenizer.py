@@ -1,28 +1,32 @@
-"""`pointcloud.any2point`: a cloud as 64 codes, by a small point tokenizer (see `modalities.pointcloud.network`).
+"""`pointcloud.any2point`: a cloud as 64 codes, by a point tokenizer (see `modalities.pointcloud.network`).
 
-Items are float32 tensors [n, 3] (arrays and lists too), n >= 1, z up, in any unit. Encoding moves the mean to
-the origin and the farthest point to radius 1; position and size are not in the codes. The order of points
-does not matter. Decoding gives clouds in that unit sphere; a prefix of the codes gives a coarser cloud.
-The weights that ship were trained on furniture: what else goes in comes out coarsely.
+Items are float32 tensors [n, 3] (arrays and lists too), n >= 1, z up, in any unit; with `rgb` [n, 6]. Encoding
+moves the mean to the origin and the farthest point to radius 1. The order of points does not matter. Decoding gives
+clouds in that unit sphere; a prefix of the codes gives a coarser cloud. Position and size are not in the codes,
+unless `placed`: then four codes of `modalities.pointcloud.placement` stand in front, items are in metres, and decoded
+clouds, too. The weights that ship were trained on furniture: what else goes in comes out coarsely.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from unitok.modality import BadCodes, BadItem, Codes, Item, Modality, Spec
+from unitok.modality import BadCodes, BadItem, Codes, Item, Legal, Modality, Spec
 
 from ..common.pretrained import CHUNK, encode_alike, network
 from ..common.weights import fingerprint
 from . import io
 from .chamfer import cd1, cd2, f_score
-from .network import TokenizerConfig, TokenizerNet
+from .config import TokenizerConfig
+from .network import TokenizerNet
+from .placement import BINS, CODES, Placement
 from .sample import canonical, stride, turns, unit_sphere
 
 if TYPE_CHECKING:
@@ -46,6 +50,9 @@ class PointTokenizer(Modality):
         name: block name in the vocabulary.
         tokens: how many of the codes `encode` gives; fewer are a coarser cloud.
         seed: of random weights.
+        preset: "cloud", "small" or "base": what `options` change, for weights=None alone.
+        placed: put four codes of place and size in front; items are then in metres.
+        extent: metres from the origin that placed clouds may lie along each axis.
         options: fields of `TokenizerConfig`, for weights=None alone.
 
     Raises:
@@ -62,6 +69,9 @@ class PointTokenizer(Modality):
         name: str = "cloud",
         tokens: int | None = None,
         seed: int = 0,
+        preset: str | None = None,
+        placed: bool = False,
+        extent: float = Placement.extent,
         **options: Any,
     ) -> None:
         self.config, self.net = network(
@@ -72,16 +82,26 @@ class PointTokenizer(Modality):
             shipped=SHIPPED,
             config=TokenizerConfig,
             build=TokenizerNet,
+            preset=None if preset is None else TokenizerConfig.preset(preset),
         )
+        self.placement = Placement(extent) if placed else None
+        self.ahead = CODES if placed else 0  # how many codes stand before those of the shape
         self.tokens = self.net.tokens if tokens is None else tokens
         if not 1 <= self.tokens <= self.net.tokens:
             raise ValueError(f"tokens={tokens}, but this tokenizer has 1 to {self.net.tokens}")
+        quantizer = self.net.quantizer
+        if placed and quantizer.parts:
+            raise ValueError(
+                f"placed = true, but codes of {quantizer.parts} parts leave no room for a code of one part: use fsq or vq"
+            )
+        where = {"placed": asdict(self.placement)} if self.placement else {}
         self.spec = Spec(
             name=name,
-            size=self.net.quantizer.size,
-            length=(1, self.net.tokens),
+            size=quantizer.size + (BINS if placed else 0),
+            length=(1 + self.ahead, self.net.tokens + self.ahead),
+            parts=quantizer.parts,
             fingerprint=fingerprint(
-                {"tokenizer": "pointcloud.any2point", **self.config.model_dump(mode="json")}, self.net
+                {"tokenizer": "pointcloud.any2point", **self.config.told(), **where}, self.net
             ),
         )
 
@@ -89,26 +109,33 @@ class PointTokenizer(Modality):
         """Clouds to codes [tokens]; the same alone or in a batch, and for any order of the points.
 
         Raises:
-            BadItem: not a cloud, without points, not finite, or all points in one place.
+            BadItem: not a cloud, without points, not finite, or all points in one place; placed: too far or too
+                large.
         """
-        clouds = [self._prepared(i, item) for i, item in enumerate(items)]
-        ids = encode_alike(clouds, self.latents, self.net.quantizer, CLOSE)
-        return [Codes(each[: self.tokens].clone()) for each in ids]
+        found = [self._prepared(i, item) for i, item in enumerate(items)]
+        ids = encode_alike([cloud for cloud, _ in found], self.latents, self.net.quantizer, CLOSE)
+        return [
+            Codes(torch.cat([place, each[: self.tokens]]))
+            if self.ahead
+            else Codes(each[: self.tokens].clone())
+            for each, (_, place) in zip(ids, found, strict=True)
+        ]
 
     def latents(self, clouds: Tensor) -> Tensor:
-        """Latents [B, K, D] before the quantizer, of clouds [B, inputs, 3] in the unit sphere."""
+        """Latents [B, K, D] before the quantizer, of clouds [B, inputs, 3 or 6] in the unit sphere."""
         with torch.no_grad():
             return self.net.encode(clouds)
 
     def decode(self, codes: Sequence[Codes]) -> list[Item]:
-        """Codes, or prefixes of codes, to clouds float32 [points, 3] in the unit sphere.
+        """Codes, or prefixes of codes, to clouds float32 [points, 3], or [points, 6] with `rgb`.
 
         Any first points of a decoded cloud are spread over all of it.
 
         Raises:
             BadCodes: none, too many, or out of range.
         """
-        ids = [self._checked(i, each.ids) for i, each in enumerate(codes)]
+        checked = [self._checked(i, each.ids) for i, each in enumerate(codes)]
+        ids = [each[self.ahead :] for each in checked]
         clouds: list[Item] = []
         for at in range(0, len(ids), CHUNK):
             chunk = ids[at : at + CHUNK]
@@ -116,30 +143,60 @@ class PointTokenizer(Modality):
             kept = torch.tensor([len(each) for each in chunk])
             with torch.no_grad():
                 made = self.net.decode(self.net.quantizer.lookup(padded), kept)
-            clouds.extend(unit_sphere(made).points)
-        return clouds
+            clouds.extend(torch.cat([unit_sphere(made[..., :3]).points, made[..., 3:]], -1))
+        if self.placement is None:
+            return clouds
+        return [self._put(cloud, each[:CODES]) for cloud, each in zip(clouds, checked, strict=True)]
 
-    def _prepared(self, index: int, item: Item) -> Tensor:
-        """The item as [inputs, 3]: in the unit sphere, in canonical order, thinned or repeated."""
+    def _put(self, cloud: Tensor, codes: Tensor) -> Tensor:
+        """A cloud of the unit sphere where its first codes say, in metres."""
+        assert self.placement is not None
+        centre, radius = self.placement.decode(codes - self.net.quantizer.size)
+        return torch.cat([cloud[:, :3] * radius + centre, cloud[:, 3:]], -1)
+
+    def _prepared(self, index: int, item: Item) -> tuple[Tensor, Tensor]:
+        """The item as [inputs, 3 or 6]: in the unit sphere, in canonical order, thinned or repeated; codes of place."""
+        place = torch.zeros(0, dtype=torch.long)
         try:
-            points, _, radius = unit_sphere(io.as_cloud(item))
+            cloud = io.as_cloud(item, self.config.rgb)
+            points, centre, radius = unit_sphere(cloud[:, :3])
+            if not 0 < float(radius) < math.inf:
+                raise ValueError(
+                    f"a cloud of radius {float(radius)} ({len(points)} points): it needs an extent that float32 holds"
+                )
+            if self.placement is not None:
+                place = self.placement.encode(centre[0], radius[0, 0]) + self.net.quantizer.size
         except (TypeError, ValueError) as error:
             raise BadItem(index, str(error)) from error
-        if not 0 < float(radius) < math.inf:
-            raise BadItem(
-                index,
-                f"a cloud of radius {float(radius)} ({len(points)} points): it needs an extent that float32 holds",
-            )
-        return stride(canonical(points), self.config.inputs)
+        return stride(canonical(torch.cat([points, cloud[:, 3:]], 1)), self.config.inputs), place
 
     def _checked(self, index: int, ids: Tensor) -> Tensor:
-        if ids.dim() != 1 or not 1 <= len(ids) <= self.net.tokens:
+        """Codes of the right shape, length and ranges."""
+        shape, parts = list(ids.shape), self.spec.parts
+        low, high = self.spec.length
+        if (
+            ids.dim() != 1 + bool(parts)
+            or not low <= len(ids) <= (high or 0)
+            or (parts and shape[1] != len(parts))
+        ):
+            raise BadCodes(f"item {index}: codes of shape {shape}, but a cloud has {low} to {high} codes")
+        size = self.net.quantizer.size
+        tops = torch.tensor(parts or [size])
+        own = ids[self.ahead :].reshape(len(ids) - self.ahead, -1)
+        if bool(((own < 0) | (own >= tops)).any()):
+            raise BadCodes(f"item {index}: a code is outside range({'parts' if parts else size})")
+        if self.ahead and bool(((ids[:CODES] < size) | (ids[:CODES] >= size + BINS)).any()):
             raise BadCodes(
-                f"item {index}: codes of shape {list(ids.shape)}, but a cloud has 1 to {self.net.tokens} codes"
+                f"item {index}: one of the first {CODES} codes is no place: they lie in range({size}, {size + BINS})"
             )
-        if bool(((ids < 0) | (ids >= self.spec.size)).any()):
-            raise BadCodes(f"item {index}: a code is outside range({self.spec.size})")
         return ids
+
+    def legal(self, prefix: Sequence[int]) -> Legal:
+        """What may follow: with `placed` bins of the table four times, then codes of the shape alone."""
+        if not self.ahead:
+            return super().legal(prefix)
+        size = self.net.quantizer.size
+        return Legal((range(size, size + BINS) if len(prefix) < CODES else range(size),), len(prefix) > CODES)
 
     def read(self, data: bytes, suffix: str) -> Item:
         """A file's bytes as a cloud; see `modalities.pointcloud.io`."""
@@ -188,8 +245,14 @@ class PointTokenizer(Modality):
         return f"cloud of {len(io.as_cloud(item))} points"
 
     @classmethod
-    def training_task(cls, model: Mapping[str, Any], data: Mapping[str, Any], root: Path) -> Any:
+    def training_task(
+        cls,
+        model: Mapping[str, Any],
+        data: Mapping[str, Any],
+        root: Path,
+        loss: Mapping[str, Any] | None = None,
+    ) -> Any:
         """What `modalities.common.trainer` trains; see `modalities.pointcloud.training`."""
         from .training import CloudTask
 
-        return CloudTask(model, data, root)
+        return CloudTask(model, data, root, loss)

@@ -2,44 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
-from pydantic import Field
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
-from unitok.strict import Strict, validate
+from unitok.strict import merge, validate
 
 from ..common.quantize import Quantizer
-from ..common.training import TokenizerTask, grouped, held_out
-from . import io
+from ..common.training import Step, TokenizerTask, grouped
+from .any2point.sources import load_source
 from .chamfer import cd1
-from .network import TokenizerConfig, TokenizerNet
+from .config import LossConfig, TokenizerConfig
+from .data import CloudData, split
+from .front import frozen_shape, source_of
+from .network import TokenizerNet
+from .objective import CloudLoss
 from .sample import farthest, gather, turns, unit_sphere
 from .transport import SHARP, transports
 
 CHUNK = 32
 JUDGED = 512
-"""Points of a cloud that is encoded, of the decoded cloud and of the cloud that it is compared with."""
-
-
-class CloudData(Strict):
-    """Where the clouds are: the `[data]` table."""
-
-    train: str = Field(description="a .jsonl of records with a cloud, or an .npz with points [n, N, 3]")
-    field: str = Field("cloud", description="jsonl: the field with the cloud's file")
-    key: str = Field("furniture", description="npz: cloud i is held out by the hash of '<key>/<i>'")
-    licence: str = Field("", description="noted beside the weights")
-    stretch: float = Field(0.2, ge=0, description="augmentation: deviation of the log of each axis's scale")
-    turn: float = Field(0.15, ge=0, description="augmentation: deviation of the angle about the up axis")
-    plain: float = Field(0.3, ge=0, le=1, description="share of clouds that are only sampled anew")
-    fit: int = Field(4, ge=1, description="passes over the clouds from which the linear path is fitted")
-    linear_rate: float = Field(0.1, ge=0, description="learning rate of the linear path as a share of lr")
-    widen: float = Field(1.35, gt=0, description="how much wider the components' ranges are than the best")
+"""Points of each cloud that figures are taken from."""
 
 
 class CloudTask(TokenizerTask):
@@ -48,20 +35,36 @@ class CloudTask(TokenizerTask):
     Args:
         model: the `[model]` table, fields of `TokenizerConfig`.
         data: the `[data]` table, fields of `CloudData`.
-        root: folder from which the path in `data` starts.
+        root: folder from which the paths in `data` start.
+        loss: the `[loss]` table, fields of `LossConfig`.
     """
 
     headline = "cd1"
 
-    def __init__(self, model: Mapping[str, Any], data: Mapping[str, Any], root: Path) -> None:
+    def __init__(
+        self,
+        model: Mapping[str, Any],
+        data: Mapping[str, Any],
+        root: Path,
+        loss: Mapping[str, Any] | None = None,
+    ) -> None:
         self.settings = validate(CloudData, data, "[data]")
-        config = validate(TokenizerConfig, model, "[model]")
-        self.train, self.heldout = split(root / self.settings.train, self.settings)
+        config = configured(model)
+        if config.rgb:
+            raise ValueError("model.rgb = true, but training files have no colours yet: say rgb = false")
+        train, heldout = split(root / self.settings.train, self.settings)
+        self.train, self.heldout, self.labels = train.points, heldout.points, train.labels
         if self.train.shape[1] <= config.inputs:
             raise ValueError(
                 f"{self.settings.train}: clouds have {self.train.shape[1]} points and {config.inputs} are encoded: "
                 "others of the same object are needed to compare with, so lower model.inputs or sample more"
             )
+        frozen = None
+        if self.settings.source:
+            if config.front != "any2point":
+                raise ValueError(f"data.source is given, but model.front is {config.front!r}: say any2point")
+            frozen = load_source(root / self.settings.source, model.get("source"))
+            config = source_of(config, frozen)
         self.config = config.model_dump(mode="json")
         self.data = {
             "file": Path(self.settings.train).name,
@@ -71,18 +74,25 @@ class CloudTask(TokenizerTask):
             "points": self.train.shape[1],
             "held out": "sha256 of the object's key divisible by ten",
         }
-        self.model: TokenizerNet = TokenizerNet(config)
+        if config.front == "any2point":
+            self.data["frozen"] = frozen_shape(config) + ("" if frozen else ", random")
+        self.model: TokenizerNet = TokenizerNet(config, frozen)
+        classes = 0 if self.labels is None else int(self.labels.max()) + 1
+        self.loss = CloudLoss(validate(LossConfig, loss or {}, "[loss]"), self.model.quantizer.dim, classes)
+        self.objective: nn.Module | None = self.loss if self.loss.classify is not None else None
 
     @property
     def quantizer(self) -> Quantizer:
-        """The network's FSQ."""
+        """The network's own."""
         return self.model.quantizer
 
     def start(self) -> None:
-        """Fit the linear path: components of the transport maps, then the decoder from quantised values."""
+        """Fit the linear path, if there is one: components of transport maps, then the decoder from quantised values."""
         linear, generator = self.model.linear, Generator().manual_seed(0)
+        if linear is None:
+            return
         everything = torch.arange(len(self.train))
-        rounds = [self.batch(everything, generator) for _ in range(self.settings.fit)]
+        rounds = [self.clouds(everything, generator) for _ in range(self.settings.fit)]
         inputs = self.model.config.inputs
         maps = torch.cat([linear.maps(clouds[:, :inputs]) for clouds in rounds])
         levels = torch.tensor([level for levels in self.model.config.levels for level in levels])
@@ -95,13 +105,23 @@ class CloudTask(TokenizerTask):
         )
         linear.fit_decoder(quantised[: len(wanted)], wanted.flatten(1))
 
-    def batch(self, index: Tensor, generator: Generator) -> Tensor:
+    def judge(self, *batch: Tensor, step: int) -> Step:
+        """The loss of a step on what `batch` gave."""
+        clouds, *labels = batch
+        return cast(Step, self.loss(self.model(clouds), *labels))
+
+    def batch(self, index: Tensor, generator: Generator) -> Tensor | tuple[Tensor, ...]:
+        """As `clouds`, and the classes [B] if they count."""
+        clouds = self.clouds(index, generator)
+        return clouds if self.objective is None or self.labels is None else (clouds, self.labels[index])
+
+    def clouds(self, index: Tensor, generator: Generator) -> Tensor:
         """Points [B, inputs + M, 3]: some to encode, M others to compare with, augmented alike."""
         clouds = self.train[index].float()
         count, points, _ = clouds.shape
         order = torch.rand(count, points, generator=generator).argsort(1)
         inputs = self.model.config.inputs
-        clouds = gather(clouds, order[:, : min(points, inputs + JUDGED)])
+        clouds = gather(clouds, order[:, : min(points, inputs + self.settings.judged)])
         changed = clouds @ self._changes(count, generator)
         plain = torch.rand(count, generator=generator) < self.settings.plain
         clouds = torch.where(plain[:, None, None], clouds, changed)
@@ -118,8 +138,10 @@ class CloudTask(TokenizerTask):
         return torch.diag_embed(scale) @ turns(angle)
 
     def parameter_groups(self, lr: float) -> list[dict[str, Any]]:
-        """The transformers at `lr`, the linear path at its share of it and without decay."""
-        return grouped(self.model, lr, self.model.linear, self.settings.linear_rate)
+        """The network at `lr`, the linear path at its share of it and without decay, the classifier at `lr`."""
+        groups = grouped(self.model, lr, self.model.linear, self.settings.linear_rate)
+        extra = [] if self.objective is None else list(self.objective.parameters())
+        return [*groups, {"params": extra, "lr": lr, "weight_decay": 0.0}] if extra else groups
 
     def codes(self, items: Tensor) -> Tensor:
         """Codes [n, K] of clouds [n, N, 3], from their first points."""
@@ -152,12 +174,14 @@ class CloudTask(TokenizerTask):
         tokens = min(self.model.tokens, given.shape[1])
         anchors = gather(given, farthest(given, tokens))
         grid = (torch.floor((anchors + 1) * 16).clamp(0, 31) + 0.5) / 16 - 1
-        return {
+        lines = {
             "another sampling (floor)": float(cd1(given[:, :JUDGED], wanted).mean()),
             "another object": float(cd1(given.roll(1, 0)[:, :JUDGED], wanted).mean()),
             f"{tokens} anchors on a 32^3 grid": float(cd1(grid, wanted).mean()),
-            "quantised transport PCA, our start": self.fidelity()["cd1"],
         }
+        if self.model.linear is not None:
+            lines["quantised transport PCA, our start"] = self.fidelity()["cd1"]
+        return lines
 
     def _halves(self) -> tuple[Tensor, Tensor]:
         """Held-out clouds: the points to encode, and up to as many others as are decoded."""
@@ -181,35 +205,8 @@ class CloudTask(TokenizerTask):
             )
 
 
-def split(path: Path, settings: CloudData) -> tuple[Tensor, Tensor]:
-    """Training and held-out clouds of a file, float16 [n, N, 3] each, in the unit sphere.
-
-    Raises:
-        ValueError: no clouds, clouds with different numbers of points, or no cloud on one side.
-    """
-    if path.suffix == ".npz":
-        stack = io.read_stack(path)
-        keys = [f"{settings.key}/{i}" for i in range(len(stack))]
-        out = torch.tensor([held_out(key) for key in keys], dtype=torch.bool)
-    else:
-        records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-        clouds = [io.load(path.parent / record[settings.field]["file"]) for record in records]
-        counts = {len(cloud) for cloud in clouds}
-        if len(counts) != 1:
-            raise ValueError(
-                f"{path}: clouds have {sorted(counts)[:5]} points: training needs one number of them"
-            )
-        stack = torch.stack(clouds)
-        out = torch.tensor([_is_out(record) for record in records])
-    if bool(out.all()) or not bool(out.any()):
-        raise ValueError(
-            f"{path}: {len(out)} clouds, {int(out.sum())} of them held out: both sides need some"
-        )
-    stack = unit_sphere(stack.float()).points.half()
-    return stack[~out], stack[out]
-
-
-def _is_out(record: Mapping[str, Any]) -> bool:
-    if "split" in record:
-        return bool(record["split"] == "heldout")
-    return held_out(str(record["key"]))
+def configured(model: Mapping[str, Any]) -> TokenizerConfig:
+    """The `[model]` table as a configuration: fields in the place of those of its `preset`, if it names one."""
+    changes = {key: value for key, value in model.items() if key != "preset"}
+    base = TokenizerConfig.preset(model["preset"]).model_dump() if "preset" in model else {}
+    return validate(TokenizerConfig, merge(base, changes), "[model]")

@@ -1,0 +1,155 @@
+"""Clouds to train on and to measure with: lists of files, arrays of points, packed voxel grids; held out by key."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor
+
+from unitok.strict import Strict
+
+from ..common.training import held_out
+from . import io
+from .sample import unit_sphere
+from .voxels import draw, unpack
+
+
+class CloudData(Strict):
+    """Where the clouds are: the `[data]` table."""
+
+    train: str = Field(
+        description="a .jsonl of records with a cloud, or an .npz with points [n, N, 3] or voxels"
+    )
+    array: str = Field("", description="npz: its array; uint8 [n, bytes] is read as packed voxel grids")
+    labels: str = Field("", description="npz: the array of classes; jsonl: the field with the class's name")
+    sampled: int = Field(
+        4096, ge=2, description="voxels: points drawn from each grid, of which steps take some"
+    )
+    field: str = Field("cloud", description="jsonl: the field with the cloud's file")
+    key: str = Field("furniture", description="npz: cloud i is held out by the hash of '<key>/<i>'")
+    licence: str = Field("", description="noted beside the weights")
+    source: str = Field("", description="front any2point: folder of the frozen transformer")
+    judged: int = Field(512, ge=1, description="points that decoded clouds are compared with")
+    stretch: float = Field(0.2, ge=0, description="augmentation: deviation of the log of each axis's scale")
+    turn: float = Field(0.15, ge=0, description="augmentation: deviation of the angle about the up axis")
+    plain: float = Field(0.3, ge=0, le=1, description="share of clouds that are only sampled anew")
+    fit: int = Field(4, ge=1, description="passes over the clouds from which the linear path is fitted")
+    linear_rate: float = Field(0.1, ge=0, description="learning rate of the linear path as a share of lr")
+    widen: float = Field(1.35, gt=0, description="how much wider the components' ranges are than the best")
+
+
+class Clouds(NamedTuple):
+    """Clouds [n, N, 3], classes int64 [n] (None without labels), which row of the file each is, names of classes."""
+
+    points: Tensor
+    labels: Tensor | None
+    rows: list[int]
+    names: tuple[str, ...] = ()
+
+    def take(self, index: Tensor) -> Clouds:
+        """Some of them."""
+        some = None if self.labels is None else self.labels[index]
+        return Clouds(self.points[index], some, [self.rows[i] for i in index.tolist()], self.names)
+
+
+def from_npz(path: Path, array: str = "", labels: str = "", sampled: int = 4096, seed: int = 0) -> Clouds:
+    """Clouds of an .npz: points [n, N, 3] as they are, or `sampled` points of each packed voxel grid.
+
+    Empty grids, and grids that repeat an earlier one bit by bit, are left out.
+
+    Args:
+        seed: of the draw from voxels; another seed is another sampling of the same surfaces.
+
+    Raises:
+        ValueError: no such array, one of another shape, labels of another number, or nothing but empty grids.
+    """
+    held = io.arrays(path)
+    name = array or (io.ARRAY if io.ARRAY in held or len(held) != 1 else next(iter(held)))
+    for wanted in filter(None, (name, labels)):
+        if wanted not in held:
+            raise ValueError(f"{path} has the arrays {', '.join(held)}, none of them called {wanted!r}")
+    found = held[name]
+    classes = held[labels] if labels else None
+    if classes is not None and len(classes) != len(found):
+        raise ValueError(f"{path}: {len(classes)} {labels} for {len(found)} {name}: give one for each")
+    if found.dtype == np.uint8 and found.ndim == 2:
+        stack, rows = _from_voxels(found, sampled, seed, f"{path}: {name}")
+    else:
+        stack, rows = io.checked_stack(found, f"{path}: {name}"), list(range(len(found)))
+    numbers = None if classes is None else torch.from_numpy(classes[rows].astype(np.int64))
+    names = tuple(str(each) for each in held["names"]) if "names" in held and labels else ()
+    return Clouds(stack, numbers, rows, names)
+
+
+def _from_voxels(packed: NDArray[np.uint8], count: int, seed: int, where: str) -> tuple[Tensor, list[int]]:
+    """Half precision clouds [n, count, 3] in the unit sphere of grids, and which rows they are."""
+    known: set[bytes] = set()
+    clouds, rows = [], []
+    for row, bits in enumerate(packed):
+        if not bits.any() or bits.tobytes() in known:
+            continue
+        known.add(bits.tobytes())
+        points = torch.from_numpy(draw(unpack(bits[None])[0], count, seed=seed * len(packed) + row))
+        clouds.append(unit_sphere(points).points.half())
+        rows.append(row)
+    if not clouds:
+        raise ValueError(f"{where} has {len(packed)} voxel grids, all of them empty: give one that is not")
+    return torch.stack(clouds), rows
+
+
+def split(path: Path, settings: CloudData) -> tuple[Clouds, Clouds]:
+    """Training and held-out clouds of a file, float16 [n, N, 3] each, in the unit sphere.
+
+    Raises:
+        ValueError: no clouds, clouds with different numbers of points, or no cloud on one side.
+    """
+    if path.suffix == ".npz":
+        found = from_npz(path, settings.array, settings.labels, settings.sampled)
+        out = torch.tensor([held_out(f"{settings.key}/{row}") for row in found.rows], dtype=torch.bool)
+    else:
+        found, out = _from_records(path, settings)
+    if bool(out.all()) or not bool(out.any()):
+        raise ValueError(
+            f"{path}: {len(out)} clouds, {int(out.sum())} of them held out: both sides need some"
+        )
+    radius = unit_sphere(found.points.float()).radius.flatten()
+    if bool((radius == 0).any()):
+        row = found.rows[int((radius == 0).nonzero()[0])]
+        raise ValueError(f"{path}: cloud {row} has all its points in one place: leave it out")
+    found = found._replace(points=unit_sphere(found.points.float()).points.half())
+    return found.take((~out).nonzero()[:, 0]), found.take(out.nonzero()[:, 0])
+
+
+def _from_records(path: Path, settings: CloudData) -> tuple[Clouds, Tensor]:
+    """Clouds of a list of records, and which of them are held out."""
+    records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    clouds = []
+    for number, record in enumerate(records, 1):
+        if settings.field not in record:
+            raise ValueError(f"{path} record {number} has no {settings.field!r}: name the field, data.field")
+        clouds.append(io.load(path.parent / record[settings.field]["file"]))
+    counts = {len(cloud) for cloud in clouds}
+    if len(counts) != 1:
+        raise ValueError(
+            f"{path}: clouds have {sorted(counts)[:5]} points: training needs one number of them"
+        )
+    numbers, names = None, ()
+    if settings.labels:
+        told = [str(record.get(settings.labels, "")) for record in records]
+        names = tuple(sorted(set(told)))
+        numbers = torch.tensor([names.index(each) for each in told])
+    out = torch.tensor([_is_out(record) for record in records])
+    return Clouds(torch.stack(clouds), numbers, list(range(len(clouds))), names), out
+
+
+def _is_out(record: Mapping[str, Any]) -> bool:
+    if "split" in record:
+        return bool(record["split"] == "heldout")
+    return held_out(str(record["key"]))
