@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from held import text
 from rdkit import Chem
 
 from modalities.molecule.conformers import embed
@@ -104,3 +105,24 @@ def test_atoms_clash_far_along_the_chain_and_between_fragments_but_ions_do_not()
     assert clashes(placed(pair, [[0, 0, 0], [1.5, 0, 0], [0, 2, 0], [1.5, 2, 0]])) == 2
     assert clashes(placed(pair, [[0, 0, 0], [1.5, 0, 0], [0, 3.5, 0], [1.5, 3.5, 0]])) == 0
     assert clashes(placed(Chem.MolFromSmiles("[Na+].[Cl-]"), [[0, 0, 0], [2.4, 0, 0]])) == 0
+
+
+@pytest.mark.slow
+def test_conformers_of_real_molecules_agree_with_their_structures():
+    totals = np.zeros((3, 2), int)
+    free = []
+    for line in text("molecule", "chebi20_validation.txt.zst").splitlines()[1::60]:
+        mol = Chem.MolFromSmiles(line.split("\t")[1].replace("\\\\", "\\"))
+        if mol is None or mol.GetNumAtoms() > 40:
+            continue
+        try:
+            mol = embed(mol)
+        except ValueError:
+            continue
+        totals += [hands(mol), cis_trans(mol), lengths(mol, reference_lengths(mol))]
+        free.append(clashes(mol) == 0)
+    (right, centres), (sides, bonds), (good, lines) = totals.tolist()
+    assert right == centres > 50
+    assert sides == bonds > 5
+    assert good / lines > 0.99
+    assert np.mean(free) > 0.9
