@@ -1,7 +1,7 @@
 """What single objects are and look like: `python recipes/eval_3d_objects.py runs/rooms --data data/rooms/objects.jsonl`.
 
 The protocol is PointLLM's (arXiv:2308.16911) without its judges, and not judged by GPT: records of kind "class" ask "What
-is this?" and are scored over the closed set of their answers, by the option that the model finds likeliest per code
+is this?", those of kind "completion" begin "This is an object of", and both are scored over the closed set of their answers, by the option that the model finds likeliest per code
 (no sampling) and by the longest label in its greedy answer; records of kind "caption" are scored against the reference
 by BLEU, ROUGE-L and CIDEr on Treebank words. Beside them stand the commonest training label and chance, and a training
 caption drawn at random.
@@ -33,7 +33,9 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     out = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     out.add_argument("run", type=Path, help="folder of a finished run")
-    out.add_argument("--data", type=Path, required=True, help="records of kinds class and caption")
+    out.add_argument(
+        "--data", type=Path, required=True, help="records of kinds class, completion and caption"
+    )
     out.add_argument("--budget", type=int, default=64, help="most ids of an answer")
     out.add_argument("--out", type=Path, default=Path("objects.json"))
     return out
@@ -47,13 +49,13 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     records = [one for one in read(options.data) if isinstance(one, Record)]
     found: dict[str, Any] = {}
     rows = []
-    for kind in ("class", "caption"):
+    for kind in ("class", "completion", "caption"):
         known, held, right = sides(records, kind, run.vocabulary.text or "")
         documents, refused = questions(held, run.vocabulary, run.modalities)
         print("".join(f"{said}; left out\n" for said in refused.values()), end="")
         asked, wanted = [documents[at] for at in documents], [right[at] for at in documents]
         given = [line[0] for line in answers(sampler, asked, 0, 1.0, options.budget)]
-        if kind == "class":
+        if kind != "caption":
             labels = sorted({*known, *right})
             ways = {
                 "likelihood": likeliest(sampler, asked, labels),
@@ -70,7 +72,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
                 for way, said in ways.items()
             }
         for way, line in found[kind].items():
-            print(f"{kind:8} {way:16}", "  ".join(f"{name} {value:.4f}" for name, value in line.items()))
+            print(f"{kind:10} {way:16}", "  ".join(f"{name} {value:.4f}" for name, value in line.items()))
         pairs = zip(asked, wanted, given, strict=True)
         rows += [{"key": one.key, "kind": kind, "wanted": a, "given": b} for one, a, b in pairs]
     print(f"answers are {JUDGE}")

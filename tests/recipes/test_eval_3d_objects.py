@@ -35,7 +35,7 @@ def run(tmp_path_factory) -> Path:
         points = np.random.default_rng(n).normal(size=(64, 3)).astype(np.float32)
         np.savez(folder / f"{n}.npz", points=points)
         side = "train" if n < 3 else "heldout"
-        for task, said in (("class", kind), ("caption", f"A {kind}, tall.")):
+        for task, said in (("class", kind), ("completion", kind), ("caption", f"A {kind}, tall.")):
             name = "none.npz" if n == 5 and task == "class" else f"{n}.npz"
             content = [{"cloud": {"file": name}}, {"text": " What is this?"}]
             turns = [{"role": "user", "content": content}, {"role": "assistant", "content": said}]
@@ -65,7 +65,8 @@ def test_objects_are_named_and_described(run, tmp_path, capsys):
     assert found["class"]["chance"] == {"right": 0.5}
     assert set(found["caption"]) == {"model", "random"}
     assert found["caption"]["random"]["bleu1"] > 0.5
-    assert [row["key"] for row in report["answers"]] == [
+    assert set(found["completion"]) == set(found["class"])
+    assert [row["key"] for row in report["answers"] if row["kind"] != "completion"] == [
         "class/3",
         "class/4",
         "caption/3",

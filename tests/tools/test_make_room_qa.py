@@ -43,7 +43,7 @@ def made(tool, tmp_path_factory):
     source = folder / "furniture.npz"
     np.savez(source, points=points.astype(np.float16), name=np.array(names), size_cm=sizes)
     out = folder / "out"
-    arguments = ["--furniture", str(source), "--rooms", "300", "120", "--each", "60", "30", "--plans", "1"]
+    arguments = ["--furniture", str(source), "--rooms", "200", "100", "--each", "60", "30", "--plans", "1"]
     found = tool.main([str(out), *arguments])
     kinds = {f"clouds/{n:03d}.npz": tool.furniture.kind_of(name) for n, name in enumerate(names)}
     return out, found, kinds, arguments
@@ -244,6 +244,19 @@ def test_clouds_have_their_true_size_and_flat_records_have_none(made):
     flat = records(out, "flat.jsonl")
     assert [one["key"] for one in flat] == [one["key"] for one in records(out)]
     assert not any("cloud" in part for one in flat for part in one["turns"][0]["content"])
+
+
+def test_objects_are_asked_about_in_pointllms_words(made):
+    out, _, kinds, _ = made
+    asked = defaultdict(dict)
+    for record in records(out, "objects.jsonl"):
+        cloud, text = record["turns"][0]["content"]
+        asked[cloud["cloud"]["file"]][text["text"].strip()] = record["turns"][1]["content"]
+    assert set(asked) == set(kinds)
+    for file, answers in asked.items():
+        caption = answers.pop("Caption this 3D model in detail.")
+        assert answers == {"What is this?": kinds[file], "This is an object of": kinds[file]}
+        assert re.fullmatch(r"[A-Z][a-z0-9 ]+, [a-z ]+\.", caption)
 
 
 def test_the_same_seed_gives_the_same_rooms(made, tool, tmp_path):

@@ -21,7 +21,7 @@ from room_qa.questions import Question
 from room_qa.rooms import Room
 
 LICENCE = {"url": "", "name": "that of the furniture models"}
-WHAT, CAPTION = "What is this?", "Caption this 3D model in detail."
+WHAT, COMPLETE, CAPTION = "What is this?", "This is an object of ", "Caption this 3D model in detail."
 """PointLLM's prompts (Xu et al., arXiv:2308.16911)."""
 
 
@@ -168,7 +168,11 @@ def objects(models: Sequence[Model], split: str) -> list[dict[str, Any]]:
     for model in models:
         name = model.name.lower() if model.name[1:].islower() else model.name
         said = sentence(f"{article(name)}, {proportions([100 * value for value in model.size])}")
-        for kind, prompt, answer in (("class", WHAT, model.kind), ("caption", CAPTION, said)):
+        for kind, prompt, answer in (
+            ("class", WHAT, model.kind),
+            ("completion", COMPLETE, model.kind),
+            ("caption", CAPTION, said),
+        ):
             content = [{"cloud": {"file": cloud(model)}}, {"text": f" {prompt}"}]
             turns = [{"role": "user", "content": content}, {"role": "assistant", "content": answer}]
             found.append({"key": f"{kind}/{model.number}", "split": split, "kind": kind, "turns": turns})

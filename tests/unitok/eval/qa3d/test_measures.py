@@ -48,6 +48,28 @@ def test_scanqas_types_and_blind_floor(scanqa):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("split", [measures.treebank, str.split])
+def test_any_answers_score_as_pycocoevalcap_scores_them(scanqa, split):
+    bleu = pytest.importorskip("pycocoevalcap.bleu.bleu", reason="pycocoevalcap is not installed")
+    from pycocoevalcap.cider.cider import Cider
+    from pycocoevalcap.rouge.rouge import Rouge
+
+    questions, _ = scanqa
+    answers = blind.nearest(questions)
+    wanted = {one.id: [" ".join(split(text)) for text in one.answers] for one in questions}
+    given = {one.id: [" ".join(split(answers[one.id][0]))] for one in questions}
+    noted = dict(
+        zip(("bleu1", "bleu2", "bleu3", "bleu4"), bleu.Bleu(4).compute_score(wanted, given)[0], strict=True)
+    )
+    noted |= {
+        "rougeL": Rouge().compute_score(wanted, given)[0],
+        "cider": Cider().compute_score(wanted, given)[0],
+    }
+    found = measures.scores(questions, answers, None, split)
+    assert {name: found[name] for name in noted} == pytest.approx(noted, abs=1e-6)
+
+
+@pytest.mark.slow
 def test_meteor_as_pycocoevalcap_has_it(scanqa):
     if shutil.which("java") is None or importlib.util.find_spec("pycocoevalcap") is None:
         pytest.skip("there is no java or no pycocoevalcap")
