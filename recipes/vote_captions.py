@@ -31,8 +31,8 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("run", type=Path, help="folder of a finished run")
     out.add_argument("predictions", type=Path, nargs="+", help="files of predict_molecules.py --write text")
     out.add_argument("--like", type=Path, required=True, help="training table with SMILES and description")
-    out.add_argument("--near", type=int, default=8, help="descriptions of so many neighbours are candidates")
-    out.add_argument("--own", type=float, default=1.0, help="weight of an answer of the run's")
+    out.add_argument("--near", type=int, default=12, help="descriptions of so many neighbours are candidates")
+    out.add_argument("--own", type=float, default=0.001, help="weight of an answer of the run's")
     out.add_argument("--trust", type=float, default=15.0, help="nats per token that full agreement is worth")
     out.add_argument("--out", type=Path, default=Path("voted.tsv"))
     return out
