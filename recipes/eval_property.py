@@ -4,7 +4,8 @@ DATA holds records with turns (tools/make_molecule_tasks.py writes them); those 
 and greedily. Printed are, for each kind of question:
 - numbers: the mean absolute error over the answers that are numbers, the share that are, and the error of always
   giving the median of the training records;
-- other words (R or S, yes or no, names): the share that is right, and that of the commonest training answer;
+- other words (R or S, yes or no, names): the share that is right, and that of the commonest training answer; of two
+  words also the AUC of their likelihoods;
 - items (molecules): how many answers there are, and the means of the modality's own comparison.
 Records that cannot be read or compared are counted and named. All answers go to `--out`.
 """
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from unitok.command import command
+from unitok.eval.classes import ordered
 from unitok.eval.kinds import by_kind
 from unitok.eval.numbers import compared, scored
 from unitok.eval.provenance import provenance
@@ -53,6 +55,8 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         if block == text:
             wanted, given = [r.wanted[0] for r in found], ["".join(r.given) for r in found]
             figures[kind] = scored(wanted, given, known.trained[kind])
+            if "right" in figures[kind]:
+                figures[kind] |= ordered(decoder, run.vocabulary, run.modalities, some, wanted)
         else:
             figures[kind] = compared(run.modalities[block], [(r.wanted[0], r.given) for r in found])
         shown = (f"{k} {v:.4f}" if isinstance(v, float) else f"{k} {v}" for k, v in figures[kind].items())
