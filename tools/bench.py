@@ -3,7 +3,8 @@
     python tools/bench.py                            # recipes/configs/demo.toml -> bench.json
     python tools/bench.py --only plan,loader --config my.toml train.steps=20
 
-Sections: codec, plan, fill, loader, train, generate. Each figure is a median over repeats, in CPU time of this
+Sections: codec, fingerprints, plan, fill, loader, train, generate. Fingerprints are E3FP of the data's molecules, beside
+the e3fp package where that is installed (`tools/bench_molecules.py` says how). Each figure is a median over repeats, in CPU time of this
 process ("cpu") and in wall time; CPU time is what to compare on a machine that is shared. What is compared runs
 in turns (a, b, a, b, ...), and the ratio is the median of the pairs' ratios.
 """
@@ -51,6 +52,8 @@ GOALS = {  # figure -> (at least | at most, goal)
     "fill.widest_spread_ratio": ("at most", 2.0),
     "train.wait_share": ("at most", 0.02),
     "generate.grammar_cost": ("at most", 0.05),
+    "fingerprints.default.ratio": ("at least", 12),
+    "fingerprints.3dmolt5.ratio": ("at least", 12),
 }
 
 
@@ -108,14 +111,7 @@ def rates(count: float, taken: Clock, what: str) -> dict[str, float]:
 def codec(s: Setting) -> dict[str, Any]:
     """Decode and encode of every modality, on items that the stores hold."""
     found: dict[str, Any] = {}
-    wanted = min(64, 4 * s.rows)
-    segments: dict[str, list[Segment]] = {name: [] for name in s.run.modalities}
-    for store in s.stores.values():
-        for doc in np.linspace(0, len(store) - 1, num=min(len(store), 4 * wanted), dtype=int).tolist():
-            for part in store.document(doc).parse(s.run.vocabulary):
-                if isinstance(part, Segment) and len(segments[part.name]) < wanted:
-                    segments[part.name].append(part)
-    for name, chosen in segments.items():
+    for name, chosen in _held(s).items():
         if not chosen:
             continue
         modality, codes = s.run.modalities[name], [segment.codes for segment in chosen]
@@ -129,6 +125,34 @@ def codec(s: Setting) -> dict[str, Any]:
             **rates(len(items), decoding, "decoded_items"),
         }
     return found
+
+
+def _held(s: Setting) -> dict[str, list[Segment]]:
+    """Up to 64 segments of each block, from all over the stores."""
+    wanted = min(64, 4 * s.rows)
+    segments: dict[str, list[Segment]] = {name: [] for name in s.run.modalities}
+    for store in s.stores.values():
+        for doc in np.linspace(0, len(store) - 1, num=min(len(store), 4 * wanted), dtype=int).tolist():
+            for part in store.document(doc).parse(s.run.vocabulary):
+                if isinstance(part, Segment) and len(segments[part.name]) < wanted:
+                    segments[part.name].append(part)
+    return segments
+
+
+def fingerprints(s: Setting) -> dict[str, Any]:
+    """E3FP of molecules that the stores hold; nothing where they hold none."""
+    chosen = _held(s).get("molecule")
+    if not chosen:
+        return {}
+    from bench_molecules import FORMS, compared
+
+    from modalities.molecule.conformers import Conformers
+
+    modality = s.run.modalities["molecule"]
+    items = modality.decode([segment.codes for segment in chosen])
+    found, _ = Conformers().get([modality.label(item) for item in items])
+    mols = [mol for mol in found if mol is not None]
+    return {name: compared(mols, form, s.repeats) for name, form in FORMS.items()}
 
 
 def _fresh(s: Setting, seed: int) -> Plan:
@@ -306,6 +330,7 @@ def _decode(
 
 SECTIONS: dict[str, Callable[[Setting], dict[str, Any]]] = {
     "codec": codec,
+    "fingerprints": fingerprints,
     "plan": plan,
     "fill": fill,
     "loader": loader,
@@ -321,9 +346,11 @@ def goals(sections: Mapping[str, Any]) -> dict[str, Any]:
     """Every goal whose figure was measured, and whether it is met."""
     found = {}
     for name, (side, goal) in GOALS.items():
-        section, _, figure = name.partition(".")
-        if section in sections:
-            value = sections[section][figure]
+        section, *path = name.split(".")
+        value = sections.get(section)
+        for part in path:
+            value = value.get(part) if isinstance(value, Mapping) else None
+        if value is not None:
             met = value >= goal if side == "at least" else value <= goal
             found[name] = {"value": value, "goal": f"{side} {goal:g}", "met": met}
     return found

@@ -105,6 +105,28 @@ def test_every_section_but_training_gives_its_figures(bench, config, tmp_path):
     assert {"versions", "commit", "machine", "date"} <= set(found)
 
 
+def test_fingerprints_of_the_datas_molecules_are_measured(bench, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "tools")
+    smiles = [f"{'C' * n}{end}" for n in range(1, 6) for end in ("O", "N", "=O")]
+    rows = "".join(json.dumps({"molecule": one, "split": "train"}) + "\n" for one in smiles)
+    (tmp_path / "rows.jsonl").write_text(rows)
+    config = CONFIG[: CONFIG.index("[data.sources.words]")].replace("CACHE", str(tmp_path / "cache"))
+    config = config.replace('squares = { use = "toy.bench" }', 'molecule = { use = "molecule.selfies" }')
+    source = '[data.sources.rows]\npath = "rows.jsonl"\nfields = { molecule = "molecule" }\nplain = ["{molecule}"]\n'
+    (tmp_path / "bench.toml").write_text(config + source + "[train]\nrows = 2\nwarmup = 0\n")
+    found = bench.main(small(tmp_path / "bench.toml", tmp_path / "bench.json", "fingerprints"))
+    figures = found["sections"]["fingerprints"]
+    assert set(figures) == {"default", "3dmolt5"}
+    for one in figures.values():
+        assert one["molecules"] == len(smiles)
+        assert one["ours molecules/s"] > 0
+
+
+def test_data_without_molecules_have_no_fingerprints(bench, config, tmp_path):
+    found = bench.main(small(config, tmp_path / "bench.json", "fingerprints"))
+    assert found["sections"]["fingerprints"] == found["goals"] == {}
+
+
 @pytest.mark.slow
 def test_training_reports_speed_and_waiting(bench, config, tmp_path):
     found = bench.main([*small(config, tmp_path / "bench.json", "train"), "train.lr=1e-3"])
@@ -139,10 +161,15 @@ def test_pairs_run_in_turns_and_compare_like_with_like(bench):
 
 
 def test_goals_say_which_side_counts(bench):
-    sections = {"fill": {"filled": 0.97, "widest_spread_ratio": 1.5}, "generate": {"grammar_cost": 0.06}}
+    sections = {
+        "fill": {"filled": 0.97, "widest_spread_ratio": 1.5},
+        "generate": {"grammar_cost": 0.06},
+        "fingerprints": {"default": {"ratio": 20.0}, "3dmolt5": {"ours molecules/s": 300.0}},
+    }
     found = bench.goals(sections)
     assert {name: row["met"] for name, row in found.items()} == {
         "fill.filled": False,
         "fill.widest_spread_ratio": True,
         "generate.grammar_cost": False,
+        "fingerprints.default.ratio": True,
     }
