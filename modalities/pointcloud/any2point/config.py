@@ -29,7 +29,7 @@ class SourceShape(Strict):
     """Size and manner of a frozen transformer."""
 
     width: int = Field(768, ge=1)
-    layers: int = Field(12, ge=1)
+    layers: int = Field(12, ge=0)
     heads: int = Field(12, ge=1)
     hidden: int = Field(3072, ge=1, description="inner width of the MLP")
     activation: Activation = "gelu"

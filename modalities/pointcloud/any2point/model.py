@@ -100,7 +100,8 @@ class Any2Point(nn.Module):
             nn.Linear(HEAD_WIDTH, HEAD_WIDTH), nn.BatchNorm1d(HEAD_WIDTH), nn.ReLU(), nn.Dropout(HEAD_DROPOUT),
             nn.Linear(HEAD_WIDTH, classes),
         )  # fmt: skip
-        self.register_buffer(POSITIONS, 0.02 * torch.randn(math.prod(shape.grid), width))
+        std = 0.02 if shape.layers else 0.0  # without layers there is nothing to tell positions to
+        self.register_buffer(POSITIONS, std * torch.randn(math.prod(shape.grid), width))
         self._borrowed = frozen is not None
         if frozen is not None:
             self._take(frozen)
