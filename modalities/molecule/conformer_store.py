@@ -44,11 +44,16 @@ class Store:
     Args:
         folder: made if it is not there.
         params: text that tells conformers of other parameters apart.
+
+    Raises:
+        ValueError: a file in the folder's place.
     """
 
     def __init__(self, folder: str | Path | None, params: str) -> None:
         self.params = params
         self.path = Path(folder) / FILE if folder is not None else None
+        if self.path is not None and self.path.parent.is_file():
+            raise ValueError(f"{folder} is a file: name a folder to keep conformers in")
         self._kept: dict[str, Row] = {}
 
     def read(self, smiles: Sequence[str]) -> dict[str, Row]:
@@ -113,7 +118,7 @@ class Store:
                 sqlite3.connect(str(self.path), timeout=WAIT, isolation_level=None)
             ) as database:
                 yield database
-        except sqlite3.Error as error:
+        except (sqlite3.Error, zlib.error) as error:
             raise OSError(
                 f"{self.path} cannot be used ({error}): make it again, or name another folder"
             ) from error

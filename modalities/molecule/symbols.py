@@ -76,9 +76,12 @@ def read_alphabet(path: Path) -> tuple[str, ...]:
     """The symbols of an alphabet file in the order of the ids; lines with # are comments.
 
     Raises:
-        ValueError: a symbol that SELFIES 2 does not know, twice the same, or no atom.
+        ValueError: not UTF-8, a symbol that SELFIES 2 does not know, twice the same, or no atom.
     """
-    lines = path.read_text(encoding="utf-8").splitlines()
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: byte {error.start} is not UTF-8: give a text file of symbols") from error
     symbols = [line for line in lines if line and not line.startswith("#")]
     if len(set(symbols)) < len(symbols):
         raise ValueError(f"{path}: a symbol stands twice: each line of an alphabet is another symbol")
@@ -86,7 +89,7 @@ def read_alphabet(path: Path) -> tuple[str, ...]:
         if split(symbol) != [symbol]:
             raise ValueError(f"{path}: {symbol!r} is no SELFIES symbol: write atoms as [=N+1], [C@@H1]")
     ordered = order(symbols)
-    if symbols != ordered or not is_atom(symbols[0]):
+    if symbols != ordered or not symbols or not is_atom(symbols[0]):
         raise ValueError(f"{path}: need at least one atom, and atoms, then branches and rings, then the dot")
     return tuple(symbols)
 

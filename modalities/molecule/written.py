@@ -72,6 +72,8 @@ class Ranked:
             raise ValueError(
                 f"levels={levels} is too low to write: level 0 holds no geometry, take 1 or more"
             )
+        if count < 1:
+            raise ValueError(f"count={count} is out of range: choose among 1 conformer or more")
         self.levels, self.bits, self.count = levels, bits, count
         self.parts = (bits + 1,) * levels
 

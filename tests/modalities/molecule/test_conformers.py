@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -339,6 +340,18 @@ def test_a_file_that_is_damaged_is_named(tmp_path: Path):
         OSError, match=r"conformers.sqlite cannot be used .* make it again, or name another folder"
     ):
         Conformers(tmp_path).get(["CCO"])
+    with pytest.raises(ValueError, match="is a file: name a folder to keep conformers in"):
+        Conformers(tmp_path / FILE)
+
+
+def test_a_row_that_is_damaged_is_named(tmp_path: Path):
+    Conformers(tmp_path).one("CCO")
+    with sqlite3.connect(tmp_path / FILE) as database:
+        database.execute("UPDATE conformers SET positions = x'00ff'")
+    with pytest.raises(
+        OSError, match=r"conformers.sqlite cannot be used .* make it again, or name another folder"
+    ):
+        Conformers(tmp_path).one("CCO")
 
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch):

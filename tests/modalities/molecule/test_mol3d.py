@@ -158,6 +158,8 @@ def test_what_is_out_of_place_is_refused():
     assert BINS.mark not in BINS.encode(["CO |(0,0;1,0)|"])[0].ids.tolist()  # flat
     with pytest.raises(ValueError, match="write='xyz' is not known"):
         Mol3D(write="xyz")
+    with pytest.raises(ValueError, match="count=0 is out of range"):
+        Mol3D(write="ids", count=0)
     with pytest.raises(ValueError, match="levels=0 is too low to write"):
         Mol3D(write="ids", levels=0)
 

@@ -340,10 +340,14 @@ def test_options_are_checked(tmp_path) -> None:
         ("[Xx9]\n", "no SELFIES symbol"),
         ("[Ring1]\n[C]\n", "atoms, then branches"),
         ("[Ring1]\n", "at least one atom"),
+        ("", "at least one atom"),
+        (b"[C]\n\xff\n", "small.txt: byte 4 is not UTF-8"),
     ):
-        small.write_text(text)
+        small.write_bytes(text.encode() if isinstance(text, str) else text)
         with pytest.raises(ValueError, match=words):
             read_alphabet(small)
+    small.write_text("\ufeff[C]\n[O]\n")
+    assert read_alphabet(small) == ("[C]", "[O]")
 
 
 def test_ring_labels_stay_below_a_hundred() -> None:
