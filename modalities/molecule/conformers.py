@@ -159,12 +159,13 @@ class Conformers:
         failures = []
         for index, item in enumerate(items):
             try:
+                if not isinstance(item, (str, Chem.Mol)):
+                    raise ValueError(f"{type(item).__name__} is no molecule: give SMILES or an RDKit Mol")
                 mols.append(heavy(structure.from_smiles(item) if isinstance(item, str) else item))
             except ValueError as error:
                 mols.append(None)
-                failures.append(
-                    Failure(index, item if isinstance(item, str) else structure.canonical(item), str(error))
-                )
+                named = structure.canonical(item) if isinstance(item, Chem.Mol) else str(item)
+                failures.append(Failure(index, named, str(error)))
         return mols, failures
 
     def _rows(self, names: Sequence[str], workers: int, progress: bool) -> dict[str, Row]:

@@ -200,6 +200,17 @@ def test_a_search_ends_in_time_and_says_so():
     assert time.monotonic() - start < 60
 
 
+def test_what_is_no_molecule_is_listed_with_its_place():
+    raw = Chem.MolFromSmiles("C(C)(C)(C)(C)C", sanitize=False)
+    mols, failures = Conformers().get(["CCO", None, "C1CC", raw, "", "CCN"])
+    assert [mol is None for mol in mols] == [False, True, True, True, True, False]
+    assert [one.place for one in failures] == [1, 2, 3, 4]
+    for one, said in zip(
+        failures, ("NoneType is no", "is not SMILES", "Explicit valence", "is empty"), strict=True
+    ):
+        assert said in one.reason
+
+
 def test_what_is_too_large_is_refused_at_once():
     with pytest.raises(
         ValueError, match=r"CCC\.\.\. has no conformer \(1202 atoms with hydrogens, at most 1000\)"
