@@ -1,6 +1,6 @@
-"""Clouds from and to files: .ply, .xyz, .npy, .npz and .obj by own readers, other formats through open3d.
+"""Clouds from and to files: .ply, .xyz, .npy, .npz, .obj and .off by own readers, other formats through open3d.
 
-A cloud is a float32 tensor [n, 3], n >= 1, all finite. Meshes (.obj with faces, .ply with faces) become
+A cloud is a float32 tensor [n, 3], n >= 1, all finite. Meshes (.off, .obj and .ply with faces) become
 points spread over their surface. open3d is imported only when a format needs it.
 """
 
@@ -17,15 +17,16 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from .mesh import read_obj, spread
+from .mesh import read_obj, read_off, spread
 from .ply import read_ply, write_ply
 
 if TYPE_CHECKING:
     from types import ModuleType
 
 OWN = (".ply", ".xyz", ".npy", ".npz", ".obj")
-OPEN3D = (".pcd", ".pts", ".off", ".stl")
-SUFFIXES = OWN + OPEN3D
+"""What is written, too."""
+OPEN3D = (".pcd", ".pts", ".stl")
+SUFFIXES = (*OWN, ".off", *OPEN3D)
 ARRAY = "points"
 """Name of the array in an .npz; if it is missing, an only array is taken."""
 
@@ -75,8 +76,8 @@ def read(data: bytes, suffix: str) -> Tensor:
     if suffix == ".ply":
         vertices, faces = read_ply(data)
         return as_cloud(spread(vertices, faces) if faces else vertices)
-    if suffix == ".obj":
-        vertices, faces = read_obj(data)
+    if suffix in (".obj", ".off"):
+        vertices, faces = read_obj(data) if suffix == ".obj" else read_off(data)
         return as_cloud(spread(vertices, faces) if faces else vertices)
     if suffix == ".xyz":
         return as_cloud(_read_text(data))
@@ -208,7 +209,7 @@ def _read_open3d(data: bytes, suffix: str) -> NDArray[np.float64]:
         path = Path(folder) / f"cloud{suffix}"
         path.write_bytes(data)
         with open3d.utility.VerbosityContextManager(open3d.utility.VerbosityLevel.Error):
-            if suffix in (".off", ".stl"):
+            if suffix == ".stl":
                 mesh = open3d.io.read_triangle_mesh(str(path))
                 vertices, faces = np.asarray(mesh.vertices), np.asarray(mesh.triangles, dtype=np.int64)
                 if len(vertices) and len(faces):

@@ -1,12 +1,14 @@
-"""Triangle meshes as clouds: OBJ files, and points spread over a surface by area."""
+"""Triangle meshes as clouds: OBJ and OFF files, and points spread over a surface by area."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+OFF = re.compile(r"^(?:ST)?C?N?OFF(?=\s|\d|$)\s*(.*)$")
 SAMPLES = 2048
 """Points that a mesh becomes."""
 
@@ -33,6 +35,51 @@ def read_obj(data: bytes) -> tuple[NDArray[np.float64], list[NDArray[np.int64]]]
             raise ValueError(f"OBJ line {number} {line[:40]!r} is not understood ({error})") from error
         if word == "v" and len(rest) < 3:
             raise ValueError(f"OBJ line {number} {line[:40]!r}: a vertex needs three numbers")
+    return np.array(vertices, dtype=np.float64).reshape(-1, 3), faces
+
+
+def read_off(data: bytes) -> tuple[NDArray[np.float64], list[NDArray[np.int64]]]:
+    """Vertices [n, 3] and faces of an OFF file (Geomview); what stands behind them, such as colours, is skipped.
+
+    Takes `OFF` and its variants with more columns (COFF, NOFF, STOFF), counts on the first line or, as in ModelNet,
+    behind the word without a space, and `#` comments.
+
+    Raises:
+        ValueError: not an OFF file, cut short, or a line with a bad number, named.
+    """
+    text = data.decode("utf-8", errors="replace").splitlines()
+    lines = [(n, each) for n, line in enumerate(text, 1) if (each := line.partition("#")[0].strip())]
+    head = OFF.match(lines[0][1]) if lines else None
+    if head is None:
+        start = lines[0][1][:20] if lines else ""
+        raise ValueError(f"not an OFF file: it starts with {start!r} and not with 'OFF'")
+    rest = lines[1:] if not head[1] else [(lines[0][0], head[1]), *lines[1:]]
+    try:
+        counts = [int(word) for word in rest[0][1].split()[:2]]
+        vertex_count, face_count = counts
+        if min(counts) < 0:
+            raise ValueError
+    except (IndexError, ValueError):
+        raise ValueError("OFF header has no counts of vertices and faces: the file is damaged") from None
+    body = rest[1:]
+    if len(body) < vertex_count + face_count:
+        raise ValueError(
+            f"OFF promises {vertex_count} vertices and {face_count} faces but has {len(body)} lines: it is cut short"
+        )
+    vertices, faces = [], []
+    for at, (number, line) in enumerate(body[: vertex_count + face_count]):
+        words = line.split()
+        try:
+            if at < vertex_count:
+                x, y, z = (float(word) for word in words[:3])
+                vertices.append([x, y, z])
+            else:
+                size = int(words[0])
+                if size < 1 or len(words) <= size:
+                    raise ValueError(f"{size} corners promised")
+                faces.append(np.array([int(word) for word in words[1 : size + 1]], dtype=np.int64))
+        except ValueError as error:
+            raise ValueError(f"OFF line {number} {line[:40]!r} is not understood ({error})") from error
     return np.array(vertices, dtype=np.float64).reshape(-1, 3), faces
 
 

@@ -1,0 +1,1 @@
+"""Measures of point tokenizers and of generated clouds: reconstruction, classes, sets of clouds, their page."""
