@@ -50,6 +50,13 @@ def clouds(count: int = 1024) -> Tensor:
     return (points / points.norm(dim=-1).amax(1)[:, None, None]).float()
 
 
+def six() -> Tensor:
+    """Six clouds [6, 1024, 3]: the two, turned, and cut in half along an axis."""
+    two = clouds()
+    half = torch.where(two[..., :1] > 0, two, two * torch.tensor([0.125, 1.0, 1.0]))
+    return torch.cat([two, two.flip(-1), half])
+
+
 def golden(source: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """What was noted: summaries, arrays."""
     found = json.loads(held("pointcloud", f"golden/golden_{source}.json").read_text())
