@@ -15,6 +15,7 @@ from typing import NamedTuple
 from rdkit import Chem, rdBase
 
 from .files import opened
+from .structure import sized
 
 END = b"$$$$"
 
@@ -46,7 +47,7 @@ def parsed(block: str) -> Chem.Mol:
     """The structure of one record.
 
     Raises:
-        ValueError: it cannot be read, has no atoms, or holds two structures.
+        ValueError: it cannot be read, has no atoms or too many, or holds two structures.
     """
     lines = [line.rstrip() for line in block.splitlines()]
     if lines.count("M  END") > 1:
@@ -56,7 +57,7 @@ def parsed(block: str) -> Chem.Mol:
         if mol is not None and not mol.GetNumAtoms():
             raise ValueError("the record has no atoms: leave it out")
         if mol is not None:
-            return mol
+            return sized(mol)
         raw = Chem.MolFromMolBlock(block, sanitize=False)
         problems = [] if raw is None else [one.Message() for one in Chem.DetectChemistryProblems(raw)]
     if problems:

@@ -116,6 +116,11 @@ class Selfies(Modality):
         else:
             raise ValueError(f"{type(item).__name__} is no molecule: give SMILES, SELFIES or an RDKit Mol")
         structure.check(mol)
+        longest = self.spec.length[1]
+        if longest is not None and mol.GetNumAtoms() > longest:  # before minutes go into its canonical order
+            raise ValueError(
+                f"{mol.GetNumAtoms()} atoms are too many for {longest} symbols: leave the molecule out (option longest)"
+            )
         return self._write(structure.canonical(mol), selfies)
 
     def _write(self, smiles: str, selfies: Any) -> list[str]:

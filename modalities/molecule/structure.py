@@ -20,6 +20,10 @@ LINE = re.compile(r"\S+(?:\s+\|.*\|)?")
 """A line of a .smi file up to its title: SMILES, or CXSMILES."""
 DRAWN = 1000
 """Atoms that RDKit lays out in the plane within seconds; the time grows with more than their square."""
+LARGEST = 5000
+"""Atoms of a molecule. RDKit's canonical order takes seconds there; for four times as many the process ends."""
+CHARACTERS = 10 * LARGEST
+"""Of a SMILES."""
 SKELETON = 14
 """Letters of an InChIKey that say the connections alone: no stereo, isotopes or charges of protons."""
 
@@ -28,10 +32,12 @@ def from_smiles(text: str) -> Chem.Mol:
     """The structure of a SMILES string.
 
     Raises:
-        ValueError: not SMILES, a reaction, an impossible valence, or empty.
+        ValueError: not SMILES, a reaction, an impossible valence, empty, or more than `LARGEST` atoms.
     """
     if not text.strip():
         raise ValueError("the SMILES is empty: a molecule has at least one atom")
+    if len(text) > CHARACTERS and len(text.split()[0]) > CHARACTERS:
+        raise ValueError(f"{_short(text)} has more than {CHARACTERS} characters: leave it out")
     odd = _foreign(text)
     if odd:
         raise ValueError(f"{_short(text)} has the character U+{ord(odd):04X}: SMILES are ASCII, remove it")
@@ -40,7 +46,7 @@ def from_smiles(text: str) -> Chem.Mol:
     with rdBase.BlockLogs():
         mol = Chem.MolFromSmiles(text)
         if mol is not None:
-            return mol
+            return sized(mol)
         raw = Chem.MolFromSmiles(text, sanitize=False)
         if raw is None:
             raise ValueError(
@@ -52,17 +58,28 @@ def from_smiles(text: str) -> Chem.Mol:
 
 
 def parsed(smiles: str) -> Chem.Mol | None:
-    """The structure of a SMILES; None if it is empty or no molecule."""
-    if _foreign(smiles):
+    """The structure of a SMILES; None if it is empty, too large or no molecule."""
+    if _foreign(smiles) or len(smiles) > CHARACTERS:
         return None
     with rdBase.BlockLogs():
         mol = Chem.MolFromSmiles(smiles)
-    return mol if mol is not None and mol.GetNumAtoms() else None
+    return mol if mol is not None and 0 < mol.GetNumAtoms() <= LARGEST else None
 
 
 def _foreign(text: str) -> str:
     """The first character of a SMILES that is none of ASCII's ("" if none): RDKit reads over some, at either end."""
     return next((one for one in text.split()[0] if not " " < one < "\x7f"), "") if text.strip() else ""
+
+
+def sized(mol: Chem.Mol) -> Chem.Mol:
+    """The molecule, if it is not too large.
+
+    Raises:
+        ValueError: more than `LARGEST` atoms.
+    """
+    if mol.GetNumAtoms() > LARGEST:
+        raise ValueError(f"{mol.GetNumAtoms()} atoms are too many: a molecule here has at most {LARGEST}")
+    return mol
 
 
 def bare(mol: Chem.Mol) -> Chem.Mol:
@@ -73,7 +90,7 @@ def bare(mol: Chem.Mol) -> Chem.Mol:
     """
     try:
         with rdBase.BlockLogs():
-            return Chem.RemoveHs(mol)
+            return sized(Chem.RemoveHs(mol))
     except Chem.MolSanitizeException as error:
         raise ValueError(f"it is no possible molecule ({error}): mend the structure") from error
 
