@@ -9,11 +9,16 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from einops import rearrange
 from torch import Tensor
 
+from .slabs import farthest_of_one
+
 MORTON_BITS = 10
+SLABS = 2048
+"""Clouds of so many points are sampled one at a time on a processor, which is then sooner done than a batch."""
 
 
 class Unit(NamedTuple):
@@ -73,6 +78,15 @@ def farthest(points: Tensor, count: int, *, first: int | None = None, ignored: f
         last = (points - points.mean(1, keepdim=True)).square().sum(-1).argmax(1)  # [B]
     else:
         last = torch.full((len(points),), first, dtype=torch.long, device=points.device)
+    if (
+        points.device.type == "cpu"
+        and points.dtype == torch.float32
+        and points.shape[1] >= SLABS
+        and not ignored
+    ):
+        rows = points.detach().numpy()
+        found = [farthest_of_one(row, count, at) for row, at in zip(rows, last.tolist(), strict=True)]
+        return torch.from_numpy(np.stack(found))
     gap = points.new_full(points.shape[:2], torch.inf)  # squared distance to the chosen ones
     if ignored:
         gap = torch.where(points.square().sum(-1) <= ignored, -1.0, gap)
