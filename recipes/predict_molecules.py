@@ -38,6 +38,7 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("rows", type=Path, help="table with SMILES and description")
     out.add_argument("--write", choices=sorted(GIVEN), required=True, help="what the run writes")
     out.add_argument("--like", type=Path, help="training table: show the most similar row with each question")
+    out.add_argument("--example", type=int, default=1, help="--like's most similar row (1), the next (2)")
     out.add_argument("--temperature", type=float, default=0.0, help="0 takes the likeliest id")
     out.add_argument("--budget", type=int, default=192, help="most ids of an answer")
     out.add_argument("--most", type=int, default=10**9, help="at most so many rows")
@@ -66,8 +67,8 @@ def main(arguments: list[str] | None = None) -> int:
     beside: list[Example | None] = [None] * len(rows)
     if options.like:
         train = read_pairs(options.like)
-        by = "molecule" if options.write == "text" else "text"
-        beside = examples(pairs.smiles, pairs.texts, (train.smiles, train.texts), by)[: options.most]
+        known, by = (train.smiles, train.texts), "molecule" if options.write == "text" else "text"
+        beside = examples(pairs.smiles, pairs.texts, known, by, options.example)[: options.most]
     asked = [question(options.write, *row, one, block) for row, one in zip(rows, beside, strict=True)]
     kind = (block,) if options.write == "text" else ("molecule",)
     sampler = Sampler(decoder.eval(), run.vocabulary, run.modalities)
@@ -81,8 +82,7 @@ def main(arguments: list[str] | None = None) -> int:
         lines.append((smiles, text, output) if options.write == "text" else (text, smiles, output))
     write_predictions(options.out, GIVEN[options.write], lines)
     print(f"{options.out}: {len(rows)} rows, {len(refused)} could not be asked; {len(pairs.bad)} unreadable")
-    lost = [f"row {i + 1}: {reason}" for i, reason in refused.items()]
-    print(*pairs.bad[:5], *lost[:5], sep="\n")
+    print(*pairs.bad[:5], *[f"row {i + 1}: {why}" for i, why in refused.items()][:5], sep="\n")
     return len(rows) - len(refused)
 
 

@@ -68,12 +68,7 @@ class MoleculeIndex(_Index):
 
     def __init__(self, smiles: Sequence[str]) -> None:
         super().__init__(smiles)
-        self.make = rdFingerprintGenerator.GetMorganGenerator(radius=RADIUS, fpSize=BITS)
-        self.bits = [self._bits(one) for one in smiles]
-
-    def _bits(self, smiles: str) -> DataStructs.ExplicitBitVect:
-        mol = parsed(smiles)
-        return DataStructs.ExplicitBitVect(BITS) if mol is None else self.make.GetFingerprint(mol)
+        self.bits = [morgan(one) for one in smiles]
 
     def but(self, item: str) -> str:
         """The molecule asked for itself."""
@@ -81,7 +76,7 @@ class MoleculeIndex(_Index):
 
     def scores(self, item: str) -> np.ndarray:
         """Tanimoto similarities [n] to a SMILES."""
-        return np.array(DataStructs.BulkTanimotoSimilarity(self._bits(item), self.bits), dtype=float)
+        return np.array(DataStructs.BulkTanimotoSimilarity(morgan(item), self.bits), dtype=float)
 
 
 class TextIndex(_Index):
@@ -117,22 +112,55 @@ class TextIndex(_Index):
 
 
 def examples(
-    smiles: Sequence[str], texts: Sequence[str], train: tuple[Sequence[str], Sequence[str]], by: str
+    smiles: Sequence[str],
+    texts: Sequence[str],
+    train: tuple[Sequence[str], Sequence[str]],
+    by: str,
+    place: int = 1,
 ) -> list[tuple[str, str] | None]:
-    """For each molecule and description the most similar training one, (SMILES, description).
+    """For each molecule and description a similar training one, (SMILES, description).
 
     Args:
         smiles, texts: what examples are sought for.
         train: SMILES and descriptions to look among.
         by: "molecule" or "text", what is compared.
+        place: 1 for the most similar one, 2 for the next; the last where fewer are alike.
+
+    Raises:
+        ValueError: a place below 1.
     """
+    if place < 1:
+        raise ValueError(f"example {place} is out of range: 1 is the most similar one")
     if by == "molecule":
         by_molecule = MoleculeIndex(train[0])
-        found = [by_molecule(one) for one in smiles]
+        found = [by_molecule.several(one, place) for one in smiles]
     else:
         by_text = TextIndex(train[1], train[0])
-        found = [by_text(text, but=one) for one, text in zip(smiles, texts, strict=True)]
-    return [None if at is None else (train[0][at], train[1][at]) for at in found]
+        found = [by_text.several(text, place, but=one) for one, text in zip(smiles, texts, strict=True)]
+    return [(train[0][near[-1][0]], train[1][near[-1][0]]) if near else None for near in found]
+
+
+def nearness(candidates: Sequence[str], others: Sequence[str], weights: Sequence[float]) -> list[float]:
+    """Each candidate's weighted mean Tanimoto similarity to other molecules, 0 to 1; 0 for what is no molecule.
+
+    Raises:
+        ValueError: not one weight for each of the others, or none above 0.
+    """
+    if len(others) != len(weights) or not sum(weights) > 0:
+        raise ValueError(
+            f"{len(others)} molecules to compare with, weights {list(weights)}: give one for each, not all 0"
+        )
+    bits = [morgan(one) for one in others]
+    scores = [DataStructs.BulkTanimotoSimilarity(morgan(one), bits) for one in candidates]
+    return [float(np.average(row, weights=weights)) for row in scores]
+
+
+def morgan(smiles: str) -> DataStructs.ExplicitBitVect:
+    """The fingerprint that molecules are compared by; empty for what is no molecule."""
+    mol = parsed(smiles)
+    if mol is None:
+        return DataStructs.ExplicitBitVect(BITS)
+    return rdFingerprintGenerator.GetMorganGenerator(radius=RADIUS, fpSize=BITS).GetFingerprint(mol)
 
 
 def words(text: str) -> list[str]:

@@ -15,6 +15,7 @@ from recipes import (
     eval_property,
     predict_molecules,
     vote_captions,
+    vote_molecules,
 )
 from unitok.config import load
 from unitok.run import Run
@@ -189,3 +190,20 @@ def test_a_vote_takes_a_neighbours_description_or_an_own_one(run: Path, table: P
     (tmp_path / "other.tsv").write_text("\n".join(["SMILES\tground truth\toutput", *rows, "C\tx\t"]) + "\n")
     with pytest.raises(ValueError, match="not about the same molecules"):
         vote_captions.main([str(run), str(own), str(tmp_path / "other.tsv"), "--like", str(train)])
+
+
+def test_a_vote_takes_the_molecule_that_is_most_like_the_neighbours(table: Path, tmp_path: Path):
+    train = tmp_path / "train.txt"
+    train.write_text("CID\tSMILES\tdescription\n1\tCCCO\tThe molecule is propanol.\n2\tCCO\tIt is ethanol.\n")
+    head = "description\tground truth\toutput"
+    files = []
+    for name, outputs in {"a": ("CCF", "", ""), "b": ("CCCCO", "C", "")}.items():
+        rows = [f"{said}\t{smiles}\t{out}" for (smiles, said), out in zip(ROWS.items(), outputs, strict=True)]
+        (tmp_path / f"{name}.tsv").write_text("\n".join([head, *rows]) + "\n")
+        files.append(str(tmp_path / f"{name}.tsv"))
+    out = tmp_path / "voted.tsv"
+    assert vote_molecules.main([*files, "--like", str(train), "--out", str(out)]) == 2
+    assert [line.split("\t")[2] for line in out.read_text().splitlines()[1:]] == ["CCCCO", "C", ""]
+    (tmp_path / "c.tsv").write_text(f"{head}\nIt is argon.\t[39Ar]\tC\n")
+    with pytest.raises(ValueError, match="not about the same descriptions"):
+        vote_molecules.main([files[0], str(tmp_path / "c.tsv"), "--like", str(train)])

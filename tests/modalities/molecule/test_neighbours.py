@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from modalities.molecule.neighbours import MoleculeIndex, TextIndex, examples
+import pytest
+
+from modalities.molecule.neighbours import MoleculeIndex, TextIndex, examples, nearness
 from modalities.molecule.structure import skeleton
 from modalities.molecule.tasks.text import asked_molecule, asked_text, caption_like, molecule_like
 
@@ -58,3 +60,21 @@ def test_a_question_ends_with_what_is_asked():
         record = make("k", "train", "C", "It is methane.", ("CC", "It is ethane."))
         assert {"molecule": "CC"} in record["turns"][0]["content"]
         assert record["turns"][1]["content"] == [answer]
+
+
+def test_the_next_examples_follow_and_the_last_stays():
+    train = (["CCCO", "CCCCCCO", "N"], ["an alcohol", "a long alcohol", "a base"])
+    first, second, third = (examples(["CCO"], ["an alcohol"], train, "molecule", n) for n in (1, 2, 9))
+    assert first == [("CCCO", "an alcohol")]
+    assert second == third == [("CCCCCCO", "a long alcohol")]  # nothing else is alike
+    with pytest.raises(ValueError, match="1 is the most similar"):
+        examples(["CCO"], ["an alcohol"], train, "molecule", 0)
+
+
+def test_nearness_is_a_weighted_mean_of_similarities():
+    same, other, none = nearness(["CCO", "CCN", "no molecule"], ["OCC", "CCN"], [3, 1])
+    assert same == pytest.approx(0.75 + 0.25 * (other - 0.25) / 0.75)
+    assert none == 0
+    assert nearness([], ["C"], [1]) == []
+    with pytest.raises(ValueError, match="give one for each"):
+        nearness(["C"], ["C", "CC"], [0, 0])
