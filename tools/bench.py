@@ -21,12 +21,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
+from timing import Clock, median, pairs, rates
 
 from unitok.command import command
 from unitok.config import load
@@ -57,13 +58,6 @@ GOALS = {  # figure -> (at least | at most, goal)
 }
 
 
-class Clock(NamedTuple):
-    """Seconds that something took."""
-
-    cpu: float
-    wall: float
-
-
 @dataclass(frozen=True)
 class Setting:
     """What all sections work with: the run, how long to measure, and where scratch files go."""
@@ -74,35 +68,6 @@ class Setting:
     rows: int
     steps: int
     scratch: Path
-
-
-def clock(work: Callable[[], object]) -> Clock:
-    """Run once and time it."""
-    cpu, wall = time.process_time(), time.perf_counter()
-    work()
-    return Clock(time.process_time() - cpu, time.perf_counter() - wall)
-
-
-def median(work: Callable[[], object], repeats: int) -> Clock:
-    """The median times of several runs; one more comes first to warm up."""
-    work()
-    taken = [clock(work) for _ in range(repeats)]
-    return Clock(*(statistics.median(column) for column in zip(*taken, strict=True)))
-
-
-def pairs(a: Callable[[], object], b: Callable[[], object], repeats: int) -> tuple[Clock, Clock, float]:
-    """Median times of two things run in turns, and the median over the pairs of cpu(b) / cpu(a)."""
-    a(), b()
-    taken = [(clock(a), clock(b)) for _ in range(repeats)]
-    firsts, seconds = zip(*taken, strict=True)
-    medians = [Clock(*(statistics.median(c) for c in zip(*side, strict=True))) for side in (firsts, seconds)]
-    ratio = statistics.median(y.cpu / max(x.cpu, 1e-9) for x, y in taken)
-    return medians[0], medians[1], ratio
-
-
-def rates(count: float, taken: Clock, what: str) -> dict[str, float]:
-    """Per second of either clock."""
-    return {f"{what}_per_cpu_s": count / max(taken.cpu, 1e-9), f"{what}_per_s": count / max(taken.wall, 1e-9)}
 
 
 # ---------------------------------------------------------------- sections
