@@ -3,7 +3,7 @@
 PATH is a checkout of github.com/Ivan-Tang-3D/Any2Point. Its compiled operators (pointnet2_ops, torch_scatter,
 torch_geometric) are replaced by plain torch ones, so that it runs without a GPU; nothing else of it is changed.
 Both sides get the same weights (drawn at random) and the same clouds, and run in turns on the same threads.
-Printed are medians of clouds per second for training steps (forward and backward of the loss) and for logits, their
+Printed are medians of clouds per CPU second (so that other work on the machine does not count) for training steps (forward and backward of the loss) and for logits, their
 ratio, and how far logits and gradients are apart. Without PATH only ours is measured.
 """
 
@@ -184,14 +184,14 @@ class _Held(dict[str, Tensor]):
 
 
 def in_turns(ways: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
-    """Median seconds of each way, run one after the other again and again."""
+    """Median CPU seconds of each way, run one after the other again and again."""
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(repeats + 1):
         for name, way in ways.items():
-            start = time.perf_counter()
+            start = time.process_time()
             way()
             if turn:  # the first turn warms up
-                seconds[name].append(time.perf_counter() - start)
+                seconds[name].append(time.process_time() - start)
     return {name: statistics.median(found) for name, found in seconds.items()}
 
 
@@ -235,8 +235,8 @@ def compare(root: Path | None, source: str, batch: int, repeats: int) -> dict[st
         "source": source,
         "batch": batch,
         "views": VIEWS,
-        "training clouds/s": {name: batch / s for name, s in training.items()},
-        "logits clouds/s": {name: batch / s for name, s in telling.items()},
+        "training clouds/CPU s": {name: batch / s for name, s in training.items()},
+        "logits clouds/CPU s": {name: batch / s for name, s in telling.items()},
         **agreement,
     }
     if root is not None:
