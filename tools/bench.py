@@ -109,15 +109,9 @@ def fingerprints(s: Setting) -> dict[str, Any]:
     chosen = _held(s).get("molecule")
     if not chosen:
         return {}
-    from bench_molecules import FORMS, compared
+    from bench_molecules import of_codes
 
-    from modalities.molecule.conformers import Conformers
-
-    modality = s.run.modalities["molecule"]
-    items = modality.decode([segment.codes for segment in chosen])
-    found, _ = Conformers().get([modality.label(item) for item in items])
-    mols = [mol for mol in found if mol is not None]
-    return {name: compared(mols, form, s.repeats) for name, form in FORMS.items()}
+    return of_codes(s.run.modalities["molecule"], [segment.codes for segment in chosen], s.repeats)
 
 
 def _fresh(s: Setting, seed: int) -> Plan:

@@ -32,6 +32,7 @@ from modalities.molecule.shells import Settings, shells
 from modalities.molecule.tables import lines
 from unitok.command import command
 from unitok.eval.provenance import provenance
+from unitok.modality import Codes, Modality
 
 FORMS = {
     "default": Settings(),
@@ -103,6 +104,13 @@ def compared(mols: Sequence[Chem.Mol], settings: Settings, repeats: int) -> dict
         "e3fp molecules/s": statistics.median(len(mols) / b for _, b in taken),
         "ratio": statistics.median(b / a for a, b in taken),
     }
+
+
+def of_codes(modality: Modality, codes: Sequence[Codes], repeats: int) -> dict[str, Any]:
+    """Both forms of the molecules that a modality's codes stand for, with ETKDG conformers."""
+    found, _ = Conformers().get([modality.label(item) for item in modality.decode(codes)])
+    mols = [mol for mol in found if mol is not None]
+    return {name: compared(mols, form, repeats) for name, form in FORMS.items()}
 
 
 def main(arguments: list[str] | None = None) -> dict[str, Any]:
