@@ -27,7 +27,7 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
-from timing import Clock, median, pairs, rates
+from measuring.timing import Clock, median, pairs, rates
 
 from unitok.command import command
 from unitok.config import load
