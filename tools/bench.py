@@ -25,9 +25,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from measuring.timing import Clock, median, pairs, rates
 from rich.console import Console
 from rich.table import Table
-from measuring.timing import Clock, median, pairs, rates
 
 from unitok.command import command
 from unitok.config import load
