@@ -209,8 +209,9 @@ def test_real_open3d_reads_points_and_meshes_and_damage_is_an_error() -> None:
         io.import_open3d()
     except ImportError as error:
         pytest.skip(str(error))
-    mesh = b"OFF\n3 1 0\n0 0 5\n1 0 5\n0 1 5\n3 0 1 2\n"
-    assert io.read(mesh, ".off")[:, 2].unique().tolist() == [5]
+    corners = b"vertex 0 0 5\nvertex 1 0 5\nvertex 0 1 5\n"
+    mesh = b"solid s\nfacet normal 0 0 1\nouter loop\n" + corners + b"endloop\nendfacet\nendsolid s\n"
+    assert io.read(mesh, ".stl")[:, 2].unique().tolist() == [5]
     assert io.read(b"2\n0 0 1\n1 2 3\n", ".pts").tolist() == [[0, 0, 1], [1, 2, 3]]
     for suffix in io.OPEN3D:
         with pytest.raises(ValueError, match="no points"):
