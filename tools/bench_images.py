@@ -13,7 +13,6 @@ import argparse
 import importlib
 import importlib.util
 import json
-import statistics
 import sys
 import time
 import types
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from measuring.timing import in_turns
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -74,18 +74,6 @@ def ours(theirs: nn.Module, l2: bool) -> TiTokNet:
     return net.eval().requires_grad_(False)
 
 
-def in_turns(ways: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
-    """Median seconds of each way, run one after the other again and again."""
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for turn in range(repeats + 1):
-        for name, way in ways.items():
-            start = time.perf_counter()
-            way()
-            if turn:  # the first turn warms up
-                seconds[name].append(time.perf_counter() - start)
-    return {name: statistics.median(found) for name, found in seconds.items()}
-
-
 @torch.no_grad()
 def compare(root: Path, variant: str, batch: int, repeats: int) -> dict[str, Any]:
     """Speed and agreement of one variant."""
@@ -123,10 +111,14 @@ def compare(root: Path, variant: str, batch: int, repeats: int) -> dict[str, Any
     return {
         "variant": variant,
         "batch": batch,
-        "encode images/s": {name: batch / s for name, s in encoding.items()},
-        "decode images/s": {name: batch / s for name, s in decoding.items()},
-        "encode ratio": {n: encoding["official"] / s for n, s in encoding.items() if n != "official"},
-        "decode ratio": {n: decoding["official"] / s for n, s in decoding.items() if n != "official"},
+        "encode images/s": {name: batch / s.wall for name, s in encoding.items()},
+        "decode images/s": {name: batch / s.wall for name, s in decoding.items()},
+        "encode ratio": {
+            n: encoding["official"].wall / s.wall for n, s in encoding.items() if n != "official"
+        },
+        "decode ratio": {
+            n: decoding["official"].wall / s.wall for n, s in decoding.items() if n != "official"
+        },
         "codes equal": float((encode() == flat).float().mean()),
         "codes equal bf16": float((half(encode) == flat).float().mean()),
         "picture difference": float((wanted - made).abs().max()),

@@ -12,15 +12,14 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
-import statistics
 import sys
-import time
 import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from measuring.timing import in_turns
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -183,18 +182,6 @@ class _Held(dict[str, Tensor]):
         return dict(self)
 
 
-def in_turns(ways: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
-    """Median CPU seconds of each way, run one after the other again and again."""
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for turn in range(repeats + 1):
-        for name, way in ways.items():
-            start = time.process_time()
-            way()
-            if turn:  # the first turn warms up
-                seconds[name].append(time.process_time() - start)
-    return {name: statistics.median(found) for name, found in seconds.items()}
-
-
 def compare(root: Path | None, source: str, batch: int, repeats: int) -> dict[str, Any]:
     """Speed and agreement for one source."""
     torch.manual_seed(0)
@@ -235,15 +222,17 @@ def compare(root: Path | None, source: str, batch: int, repeats: int) -> dict[st
         "source": source,
         "batch": batch,
         "views": VIEWS,
-        "training clouds/CPU s": {name: batch / s for name, s in training.items()},
-        "logits clouds/CPU s": {name: batch / s for name, s in telling.items()},
+        "training clouds/CPU s": {name: batch / s.cpu for name, s in training.items()},
+        "logits clouds/CPU s": {name: batch / s.cpu for name, s in telling.items()},
         **agreement,
     }
     if root is not None:
         found["training ratio"] = {
-            n: training["official"] / s for n, s in training.items() if n != "official"
+            n: training["official"].cpu / s.cpu for n, s in training.items() if n != "official"
         }
-        found["logits ratio"] = {n: telling["official"] / s for n, s in telling.items() if n != "official"}
+        found["logits ratio"] = {
+            n: telling["official"].cpu / s.cpu for n, s in telling.items() if n != "official"
+        }
     return found
 
 

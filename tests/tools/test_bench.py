@@ -174,3 +174,13 @@ def test_goals_say_which_side_counts(bench):
         "generate.grammar_cost": False,
         "fingerprints.default.ratio": True,
     }
+
+
+def test_ways_run_in_turns_after_one_that_warms_up(bench):
+    from measuring.timing import in_turns
+
+    calls = []
+    found = in_turns({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, 2)
+    assert calls == ["a", "b"] * 3
+    assert found.keys() == {"a", "b"}
+    assert min(found["a"].wall, found["b"].cpu) >= 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 
@@ -26,7 +26,13 @@ def median(work: Callable[[], object], repeats: int) -> Clock:
     """The median times of several runs; one more comes first to warm up."""
     work()
     taken = [clock(work) for _ in range(repeats)]
-    return Clock(*(statistics.median(column) for column in zip(*taken, strict=True)))
+    return _median(taken)
+
+
+def in_turns(ways: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, Clock]:
+    """Median times of each way, run one after the other again and again; one more turn comes first to warm up."""
+    turns = [{name: clock(way) for name, way in ways.items()} for _ in range(repeats + 1)][1:]
+    return {name: _median([turn[name] for turn in turns]) for name in ways}
 
 
 def pairs(a: Callable[[], object], b: Callable[[], object], repeats: int) -> tuple[Clock, Clock, float]:
@@ -34,11 +40,14 @@ def pairs(a: Callable[[], object], b: Callable[[], object], repeats: int) -> tup
     a(), b()
     taken = [(clock(a), clock(b)) for _ in range(repeats)]
     firsts, seconds = zip(*taken, strict=True)
-    medians = [Clock(*(statistics.median(c) for c in zip(*side, strict=True))) for side in (firsts, seconds)]
     ratio = statistics.median(y.cpu / max(x.cpu, 1e-9) for x, y in taken)
-    return medians[0], medians[1], ratio
+    return _median(firsts), _median(seconds), ratio
 
 
 def rates(count: float, taken: Clock, what: str) -> dict[str, float]:
     """Per second of either clock."""
     return {f"{what}_per_cpu_s": count / max(taken.cpu, 1e-9), f"{what}_per_s": count / max(taken.wall, 1e-9)}
+
+
+def _median(taken: Sequence[Clock]) -> Clock:
+    return Clock(*(statistics.median(column) for column in zip(*taken, strict=True)))
