@@ -8,8 +8,6 @@ Point-PN alone, or Point-PN and a frozen transformer of another modality with it
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor, nn
 
 from .any2point.config import SHAPES
@@ -45,17 +43,8 @@ class Guided(nn.Module):
 
     def forward(self, clouds: Tensor) -> tuple[Tensor, Tensor]:
         """Clouds [B, N, 3] in the unit sphere -> centres [B, G, 3], features [B, G, W]."""
-        seen: dict[str, Any] = {}
-        hooks = [  # the network keeps its tokens to itself and gives its head's output alone
-            part.register_forward_hook(lambda _, args, out, name=name: seen.update({name: out}))
-            for name, part in (("front", self.net.front), ("norm", self.net.norm))
-        ]
-        try:
-            self.net(clouds)
-        finally:
-            for hook in hooks:
-                hook.remove()
-        return seen["front"][0], seen["norm"][:, 1:]
+        centres, tokens = self.net.tokens(clouds)
+        return centres, tokens[:, 1:]
 
 
 def build_front(config: TokenizerConfig, frozen: FrozenSource | None = None) -> tuple[nn.Module | None, int]:

@@ -129,6 +129,13 @@ class Any2Point(nn.Module):
         Raises:
             ValueError: another shape, or fewer points than `config.points` / 2.
         """
+        _, x = self.tokens(points)
+        parts = [x[:, 0], x[:, 1:].amax(1)]
+        out: Tensor = self.head(torch.cat(parts[::-1] if self.config.maximum_first else parts, -1))
+        return out
+
+    def tokens(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """Points as in `forward` -> centres [B, G, 3], what the head sees [B, 1 + G, W]: the class token, then the centres'."""
         c = self.config
         centres, features = self.front(points)
         tokens = self.widen(features)
@@ -149,10 +156,7 @@ class Any2Point(nn.Module):
             x = layer.close(x + f + c.adapter_scale * guide.adapter(f))
             rest = guide(x[:, 1:], space, cells, together, self.views, empty)
             x = torch.cat([x[:, :1], rest], 1)
-        x = self.norm(x)
-        parts = [x[:, 0], x[:, 1:].amax(1)]
-        out: Tensor = self.head(torch.cat(parts[::-1] if c.maximum_first else parts, -1))
-        return out
+        return centres, self.norm(x)
 
     def projected(self, centres: Tensor) -> tuple[Tensor, Tensor]:
         """Of centres [B, G, 3]: borrowed positions [B, G, W], mean of the views; bins int64 [B, 6, G]."""
