@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from rdkit import Chem, rdBase
+from rdkit import Chem
 
 from ..bins import from_codes
 from ..files import text_of
 from ..posed import canonical_order, from_cxsmiles, heavy, in_space, placed
+from ..sdf import structures
 from ..stereo import Ints
 from ..written import Way
 
@@ -66,7 +66,8 @@ def training(path: Path) -> list[Chem.Mol]:
         ValueError: there is none.
     """
     out: list[Chem.Mol] = []
-    for mol in _records(path) if ".jsonl" in path.suffixes else _sdf(path):
+    sdf = (one.mol for one in structures(path) if one.mol is not None)
+    for mol in _records(path) if ".jsonl" in path.suffixes else sdf:
         if len(out) < MOST and in_space(mol):
             out.append(heavy(mol))
     if not out:
@@ -74,13 +75,6 @@ def training(path: Path) -> list[Chem.Mol]:
             f"{path} has no molecule in space: give an SDF file with coordinates, or records of the task place"
         )
     return out
-
-
-def _sdf(path: Path) -> Iterator[Chem.Mol]:
-    with rdBase.BlockLogs():
-        for mol in Chem.ForwardSDMolSupplier(io.BytesIO(text_of(path).encode())):
-            if mol is not None:
-                yield mol
 
 
 def _records(path: Path) -> Iterator[Chem.Mol]:
