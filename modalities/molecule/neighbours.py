@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 import re
+from abc import ABC, abstractmethod
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
@@ -26,7 +27,7 @@ RADIUS, BITS = 2, 2048
 """Of Morgan fingerprints."""
 
 
-class _Index:
+class _Index(ABC):
     """Places of items, and which of them are the same molecule."""
 
     def __init__(self, smiles: Sequence[str]) -> None:
@@ -34,9 +35,9 @@ class _Index:
         for at, one in enumerate(smiles):
             self.same[skeleton(one) or f"none {at}"].append(at)
 
+    @abstractmethod
     def scores(self, item: str) -> np.ndarray:
         """How alike every item is, from 0 to 1."""
-        raise NotImplementedError
 
     def but(self, item: str) -> str | None:
         """The molecule that is not given unless another is named."""
