@@ -39,11 +39,10 @@ def votes(
         text: the vocabulary's text, which encodes the candidates.
         trust: nats per token that full agreement is worth.
     """
-    asked = [
-        (one.question, [[segment(text, said)] for said in one.candidates])
-        for one in ballots
-        if one.question is not None
-    ]
+    put = [(one.question, one.candidates) for one in ballots if one.question is not None]
+    texts = {said for _, candidates in put for said in candidates}  # many stand on several ballots
+    encoded = {said: [segment(text, said)] for said in texts}
+    asked = [(question, [encoded[said] for said in candidates]) for question, candidates in put]
     costs = iter(likelihoods(decoder, vocabulary, asked))
     out = []
     for one in ballots:
