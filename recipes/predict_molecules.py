@@ -20,7 +20,7 @@ from rdkit import Chem
 
 from modalities.molecule.metrics.predictions import DESCRIPTION, SMILES, read_pairs, write_predictions
 from modalities.molecule.neighbours import examples
-from modalities.molecule.tasks.record import Molecule
+from modalities.molecule.tasks.record import blocks
 from modalities.molecule.tasks.text import Example, asked_molecule, asked_text
 from modalities.molecule.told import to_cxsmiles
 from unitok.command import command
@@ -49,7 +49,7 @@ def parser() -> argparse.ArgumentParser:
 def question(write: str, smiles: str, text: str, example: Example | None, block: str) -> Turns:
     """The user's turn about one row; `block` is the text block's name."""
     parts = asked_text(smiles, example) if write == "text" else asked_molecule(text, example)
-    return [("user", [("molecule" if isinstance(one, Molecule) else block, str(one)) for one in parts])]
+    return [("user", blocks(parts, block))]
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -16,10 +16,11 @@ from pathlib import Path
 
 from modalities.molecule.metrics.predictions import SMILES, read_pairs, read_predictions, write_predictions
 from modalities.molecule.neighbours import MoleculeIndex
-from modalities.molecule.tasks.record import Molecule
+from modalities.molecule.tasks.record import blocks
 from modalities.molecule.tasks.text import asked_text
 from unitok.command import command
-from unitok.document import Document, segment
+from unitok.document import Document
+from unitok.eval.replies import document
 from unitok.eval.vote import Ballot, votes
 from unitok.modality import BadItem
 from unitok.run import Run, reopen
@@ -41,9 +42,8 @@ def parser() -> argparse.ArgumentParser:
 def question(run: Run, smiles: str) -> Document | None:
     """The plain question for a description; None where the run cannot read the molecule."""
     text = run.vocabulary.text or ""
-    parts = [("molecule" if isinstance(one, Molecule) else text, str(one)) for one in asked_text(smiles)]
     try:
-        return Document.chat([("user", [segment(run.modalities[block], one) for block, one in parts])])
+        return document(run.modalities, text, [("user", blocks(asked_text(smiles), text))])
     except BadItem:
         return None
 

@@ -8,7 +8,7 @@ hold the blocks that the record's own answer holds, and begins with the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from rich.progress import track
@@ -16,7 +16,7 @@ from rich.progress import track
 from unitok.data.sources import Record
 from unitok.document import Document, segment
 from unitok.generate import Sampler
-from unitok.modality import BadItem, Item
+from unitok.modality import BadItem, Item, Modality
 from unitok.segment import Segment
 
 BATCH = 32
@@ -95,7 +95,7 @@ def answers(
     refused: dict[int, str] = {}
     for i, turns in enumerate(asked):
         try:
-            documents[i] = _document(sampler, turns)
+            documents[i] = document(sampler.modalities, sampler.vocabulary.text, turns)
         except BadItem as error:
             refused[i] = error.reason
     groups = [
@@ -122,12 +122,16 @@ def _length(document: Document) -> int:
     return sum(len(part.codes) for part in document.segments)
 
 
-def _document(sampler: Sampler, turns: Turns) -> Document:
-    modalities, text = sampler.modalities, sampler.vocabulary.text
+def document(modalities: Mapping[str, Modality], text: str | None, turns: Turns) -> Document:
+    """Turns as a document, encoded; neighbouring parts of the block `text` are one, as when documents are made.
+
+    Raises:
+        BadItem: a part cannot be encoded.
+    """
     out = []
     for role, parts in turns:
         joined: list[tuple[str, Item]] = []
-        for block, value in parts:  # as when the documents were made: neighbouring text is one
+        for block, value in parts:
             if joined and block == text == joined[-1][0]:
                 joined[-1] = (block, joined[-1][1] + value)
             else:

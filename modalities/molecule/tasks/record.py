@@ -36,7 +36,12 @@ def plain(key: str, split: str, said: Sequence[Part]) -> Record:
 
 def parts(said: Sequence[Part]) -> list[dict[str, str]]:
     """Strings as parts; empty ones are left out."""
-    return [{"molecule" if isinstance(one, Molecule) else "text": str(one)} for one in said if one]
+    return [{block: value} for block, value in blocks(said) if value]
+
+
+def blocks(said: Sequence[Part], text: str = "text") -> list[tuple[str, str]]:
+    """Strings as (block, value); `text` is the name of the block that texts go to."""
+    return [("molecule" if isinstance(one, Molecule) else text, str(one)) for one in said]
 
 
 def dice(key: str) -> random.Random:
