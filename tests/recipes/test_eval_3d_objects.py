@@ -7,24 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
+from untrained import leave
 
 from recipes import eval_3d_objects
-from unitok import Vocabulary, create
-from unitok.model import weights
-from unitok.model.config import ModelConfig
-from unitok.model.decoder import Decoder
-
-CONFIG = """[vocabulary]
-text = { use = "text.bytes" }
-cloud = { use = "pointcloud.any2point", tokens = 4 }
-[model]
-depth = 1
-[data]
-seq_len = 128
-[data.sources.objects]
-path = "objects.jsonl"
-"""
 
 
 @pytest.fixture(scope="module")
@@ -41,13 +26,7 @@ def run(tmp_path_factory) -> Path:
             turns = [{"role": "user", "content": content}, {"role": "assistant", "content": said}]
             rows.append({"key": f"{task}/{n}", "split": side, "kind": task, "turns": turns})
     (folder / "objects.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    (folder / "config.toml").write_text(CONFIG)
-    vocabulary = Vocabulary.build(
-        {"text": create("text.bytes"), "cloud": create("pointcloud.any2point", tokens=4)}
-    )
-    vocabulary.save(folder)
-    torch.manual_seed(0)
-    weights.save(Decoder(ModelConfig.preset(1, vocab_size=len(vocabulary), width=32)), folder / "model")
+    leave(folder, "objects")
     return folder
 
 

@@ -8,26 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
+from untrained import leave
 
 from modalities.common import wordnet
 from recipes import eval_3d_qa
-from unitok import Vocabulary, create
 from unitok.command import command
-from unitok.model import weights
-from unitok.model.config import ModelConfig
-from unitok.model.decoder import Decoder
-
-CONFIG = """[vocabulary]
-text = { use = "text.bytes" }
-cloud = { use = "pointcloud.any2point", tokens = 4 }
-[model]
-depth = 1
-[data]
-seq_len = 128
-[data.sources.rooms]
-path = "rooms.jsonl"
-"""
 
 
 @pytest.fixture(autouse=True)
@@ -67,12 +52,7 @@ def run(tmp_path: Path) -> Path:
         turns = [{"role": "user", "content": content}, {"role": "assistant", "content": "chair"}]
         with (folder / "rooms.jsonl").open("a") as file:
             file.write(json.dumps({"key": f"q{n}", "turns": turns}) + "\n")
-    (folder / "config.toml").write_text(CONFIG)
-    blocks = {"text": create("text.bytes"), "cloud": create("pointcloud.any2point", tokens=4)}
-    vocabulary = Vocabulary.build(blocks)
-    vocabulary.save(folder)
-    torch.manual_seed(0)
-    weights.save(Decoder(ModelConfig.preset(1, vocab_size=len(vocabulary), width=32)), folder / "model")
+    leave(folder, "rooms")
     return folder
 
 
