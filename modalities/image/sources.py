@@ -10,13 +10,14 @@ from __future__ import annotations
 import random
 import tarfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from PIL import Image
 from torch import Tensor
+
+from unitok.packed import DAMAGE, opened
 
 from ..common.training import held_out
 from .io import SUFFIXES, Resize, read_image, to_tensor
@@ -65,29 +66,8 @@ def _members(path: Path) -> Iterator[Picture]:
                 if body is not None:
                     key, said = placed(name)
                     yield Picture(key, body.read(), said)
-    except (tarfile.TarError, EOFError, OSError) as error:
+    except (tarfile.TarError, *DAMAGE, OSError) as error:
         raise DamagedArchive(f"{path} is a damaged archive ({error}): copy it again") from error
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[Any]:
-    """A file as a stream of bytes, .zst unpacked on the way.
-
-    Raises:
-        ImportError: a .zst without the package zstandard.
-    """
-    with path.open("rb") as file:
-        if path.suffix != ".zst":
-            yield file
-            return
-        try:
-            import zstandard
-        except ImportError as error:
-            raise ImportError(f"{path} is packed with zstd: pip install zstandard to read it") from error
-        try:
-            yield zstandard.ZstdDecompressor(max_window_size=2**31).stream_reader(file)
-        except zstandard.ZstdError as error:
-            raise OSError(f"zstd: {error}") from error
 
 
 def meaning(key: str) -> str:

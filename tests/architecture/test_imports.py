@@ -28,14 +28,15 @@ MAY = {
     "distributed": set(),
     "command": {"registry"},
     "strict": set(),
+    "packed": set(),
     "config": {"strict", "data", "eval", "model", "train"},
     "model": {"modality"},
-    "data": {"modality", "segment", "stacking", "vocabulary", "document", "distributed"},
+    "data": {"modality", "segment", "stacking", "vocabulary", "document", "distributed", "packed"},
     "train": {"modality", "vocabulary", "distributed", "strict", "config", "model", "data"},
     "generate": {"modality", "segment", "block", "vocabulary", "document", "grammar", "model"},
     "eval": {
         "modality", "segment", "vocabulary", "document", "grammar", "distributed", "config", "version",
-        "model", "data", "train", "generate",
+        "model", "data", "train", "generate", "packed",
     },
     "run": {
         "modality", "registry", "segment", "vocabulary", "document", "distributed", "config", "model", "data", "train",
@@ -45,6 +46,7 @@ MAY = {
 NO_TORCH = (
     "registry.py",
     "strict.py",
+    "packed.py",
     "config.py",
     "data/config.py",
     "eval/config.py",
@@ -127,7 +129,7 @@ def test_plug_ins_import_the_contract_and_the_common_parts_only(path):
             other = name.lstrip(".").partition(".")[0]
             assert other in ("common", here, ""), f"{path}: {here} may not import the plug-in {other!r}"
         if top == "unitok" and rest:
-            allowed = ("modality", "registry", "strict", "testing", "train")
+            allowed = ("modality", "packed", "registry", "strict", "testing", "train")
             assert rest.partition(".")[0] in allowed, (
                 f"{path}: plug-ins see only {', '.join(allowed)} of the core"
             )

@@ -7,14 +7,13 @@ whose content is damaged spoils its record only, a damaged header is skipped up 
 from __future__ import annotations
 
 import tarfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from unitok.data.sources.folder import field_values, split_name
-from unitok.data.sources.jsonl import open_bytes
 from unitok.data.sources.record import BadRecord, Record
+from unitok.packed import DAMAGE, opened
 
 BLOCK = 512
 
@@ -44,12 +43,12 @@ def read_tar(path: Path) -> Iterator[Record | BadRecord]:
 
 def _members(path: Path) -> Iterator[tuple[str, bytes] | BadRecord]:
     """Name and content of every regular file, and a BadRecord for every stretch that cannot be read."""
-    with open_bytes(path) as file:
+    with opened(path) as file:
         try:
             # ignore_zeros makes tarfile look for the next header behind a damaged one instead of stopping.
             with tarfile.open(fileobj=file, mode="r:", ignore_zeros=True) as archive:
                 yield from _walk(path, file, archive)
-        except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+        except (tarfile.TarError, *DAMAGE, OSError) as error:
             yield BadRecord(path.name, f"the archive is damaged and its rest is lost ({error})")
 
 

@@ -15,16 +15,14 @@ A record that cannot be used is a problem, one sentence with file and record; th
 
 from __future__ import annotations
 
-import gzip
 import json
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from unitok.data.sources.jsonl import open_bytes
 from unitok.eval.qa3d import kinds
+from unitok.packed import DAMAGE, opened
 
 FORMATS = ("scanqa", "sqa3d", "3dllm", "mmvet")
 ANNOTATED = ("sqa3d", "mmvet")
@@ -75,14 +73,10 @@ def _content(path: Path) -> bytes:
         ValueError: packed data that are damaged; names the file.
     """
     try:
-        with open_bytes(path) as file:
+        with opened(path) as file:
             return file.read()
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+    except DAMAGE as error:
         raise ValueError(f"{path} is damaged ({error}): copy it again") from error
-    except Exception as error:
-        if type(error).__name__ == "ZstdError":
-            raise ValueError(f"{path} is damaged ({error}): copy it again") from error
-        raise
 
 
 def read(
