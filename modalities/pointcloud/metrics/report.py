@@ -111,11 +111,11 @@ def sheet(clouds: Tensor, found: Evaluation, made: Tensor | None, rows: int) -> 
     """Row by row: what was encoded, its reconstructions at 4, 16 and 64 codes, and a generated cloud if there are some."""
     counts = [count for count in SHOWN if count in found.made]
     pictures = []
-    for row in range(min(rows, len(clouds))):
+    for number, row in enumerate(even(len(clouds), rows).tolist()):  # sets come class by class
         pictures.append(render(clouds[row].float()))
         pictures += [render(found.made[count][row]) for count in counts]
         if made is not None:
-            pictures.append(render(made[row % len(made)]))
+            pictures.append(render(made[number % len(made)]))
     return grid(pictures, 1 + len(counts) + (made is not None))
 
 
