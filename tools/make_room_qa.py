@@ -53,12 +53,12 @@ def parser() -> argparse.ArgumentParser:
         "--each",
         type=int,
         nargs=2,
-        default=(1200, 80),
+        default=(12000, 80),
         metavar=("TRAIN", "HELDOUT"),
         help="questions of a template",
     )
     add("--objects", type=int, nargs=2, default=(3, 5), metavar=("LEAST", "MOST"), help="pieces of a room")
-    add("--turns", type=int, default=6, help="most questions of a chat about a training room")
+    add("--turns", type=int, default=8, help="most questions of a chat about a training room")
     add("--heldout", type=float, default=0.25, help="share of each kind's models that is held out")
     add("--plans", type=int, default=4, help="floor plans of each split")
     add("--seed", type=int, default=0)

@@ -228,7 +228,7 @@ def test_chats_about_training_rooms_hold_every_training_question_once(made):
         (chat["scene_id"], text.strip(), answer) for chat in chats for text, answer in read(chat, kinds)[1]
     )
     assert found == wanted
-    assert max(len(chat["turns"]) for chat in chats) == 12  # six questions
+    assert max(len(chat["turns"]) for chat in chats) == 16  # eight questions
     assert sum(len(chat["turns"]) > 2 for chat in chats) > len(chats) / 2
 
 
