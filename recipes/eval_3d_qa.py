@@ -43,6 +43,11 @@ def parser() -> argparse.ArgumentParser:
     add("--draws", type=int, default=9, help="with --run: answers drawn beside the greedy one, 0 to 9")
     add("--temperature", type=float, default=1.0, help="with --run: of the drawn answers")
     add("--budget", type=int, default=48, help="with --run: most ids of an answer")
+    add(
+        "--first",
+        default="",
+        help="with --run: asked about the scene first, 'What is in the room?'; answers see the answer",
+    )
     add("--spaces", action="store_true", help="words are what spaces separate, as in LL3DA's evaluation")
     add("--out", type=Path, default=Path("qa3d.json"), help="report to write")
     add("--html", type=Path, help="page to write: questions, references and answers side by side")
@@ -63,7 +68,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     for path in filter(None, (options.predictions, options.out, options.html)):
         path.parent.mkdir(parents=True, exist_ok=True)
     if options.run:
-        how = {"draws": options.draws, "temperature": options.temperature, "budget": options.budget}
+        how = {name: getattr(options, name) for name in ("draws", "temperature", "budget", "first")}
         run, decoder = reopen(options.run)
         sampler = Sampler(decoder.eval(), run.vocabulary, run.modalities)
         problems += submission(sampler, options.data, questions, options.predictions, **how)

@@ -13,6 +13,10 @@ from untrained import leave
 from modalities.common import wordnet
 from recipes import eval_3d_qa
 from unitok.command import command
+from unitok.data.sources import Record, read
+from unitok.eval.qa3d.ask import prefaced
+from unitok.generate import Sampler
+from unitok.run import reopen
 
 
 @pytest.fixture(autouse=True)
@@ -113,6 +117,27 @@ def test_a_run_answers_and_its_submission_is_scored(tmp_path, questions, run):
     arguments[-1] = str(again)
     eval_3d_qa.main([*arguments, *asked, "--out", str(tmp_path / "r.json")])
     assert again.read_text() == given.read_text()
+
+
+def test_what_is_asked_first_is_answered_and_read(tmp_path, questions, run):
+    run_of, decoder = reopen(run)
+    sampler = Sampler(decoder.eval(), run_of.vocabulary, run_of.modalities)
+    rows = [row for row in read(run / "rooms.jsonl") if isinstance(row, Record)]
+    one, _, lost = prefaced(sampler, rows, "What is there?")
+    scene, said, asked, answer = one.fields["turns"]
+    assert scene["content"][-1] == {"text": " What is there?"}
+    assert scene["content"][:2] == rows[0].fields["turns"][0]["content"][:2]
+    assert (said["role"], asked["content"], answer["content"]) == ("assistant", "What?", "chair")
+    assert said["content"]
+    assert lost == rows[2]  # its cloud cannot be read
+    alone = rows[0]._replace(fields={"turns": [{"role": "user", "content": "What?"}, answer]})
+    with pytest.raises(ValueError, match="is not a scene with a question behind it"):
+        prefaced(sampler, [alone], "What is there?")
+    given = tmp_path / "pred.json"
+    arguments = ["--format", "scanqa", "--questions", str(questions), "--predictions", str(given)]
+    arguments += ["--run", str(run), "--data", str(run / "rooms.jsonl"), "--draws", "0", "--budget", "8"]
+    found = eval_3d_qa.main([*arguments, "--out", str(tmp_path / "r.json"), "--first", "What is there?"])
+    assert found["answered"] == 2
 
 
 def test_questions_without_answers_get_a_submission_alone(tmp_path, questions, run):

@@ -17,6 +17,7 @@ from modalities.pointcloud.scene import placed
 from unitok.command import command
 
 ROOT = Path(__file__).parents[2]
+DESCRIBE = "What is in the room?"
 NAMES = ("Oak chair", "Round table", "Wardrobe", "Desk lamp", "Sofa 2 seats", "Bookcase")
 
 
@@ -54,14 +55,15 @@ def records(out, name="rooms.jsonl"):
 
 
 def read(record, kinds):
-    """Kinds and places of a record's pieces, and its questions with their answers."""
+    """Kinds and places of a record's pieces, and its questions with their answers, descriptions apart."""
     parts, turns = record["turns"][0]["content"], record["turns"]
     places = placed("".join(part["text"] for part in parts if "text" in part))
     things = [kinds[part["cloud"]["file"]] for part in parts if "cloud" in part]
     assert len(places) == len(things)
     texts = [turn["content"][-1]["text"] for turn in turns[::2]]
     pairs = list(zip(texts, [turn["content"] for turn in turns[1::2]], strict=True))
-    return list(zip(things, places, strict=True)), pairs
+    asked = [(text, answer) for text, answer in pairs if text.strip() != DESCRIBE]
+    return list(zip(things, places, strict=True)), asked
 
 
 def where(things, kind):
@@ -228,8 +230,24 @@ def test_chats_about_training_rooms_hold_every_training_question_once(made):
         (chat["scene_id"], text.strip(), answer) for chat in chats for text, answer in read(chat, kinds)[1]
     )
     assert found == wanted
-    assert max(len(chat["turns"]) for chat in chats) == 16  # eight questions
+    assert {len(chat["turns"]) for chat in chats} >= {
+        16,
+        18,
+    }  # eight questions, with a description and without
     assert sum(len(chat["turns"]) > 2 for chat in chats) > len(chats) / 2
+
+
+def test_half_of_the_chats_begin_with_a_description_of_the_room(made):
+    out, _, kinds, _ = made
+    chats = [record for record in records(out) if record["split"] == "train"]
+    told = [chat for chat in chats if chat["turns"][0]["content"][-1]["text"].strip() == DESCRIBE]
+    assert 0.4 < len(told) / len(chats) < 0.6
+    for chat in told:
+        things, _ = read(chat, kinds)
+        said = chat["turns"][1]["content"]
+        assert placed(said.replace(";", ":") + ":") == [place for _, place in things]
+        assert [part.split(" at ")[0] for part in said.split("; ")] == [name for name, _ in things]
+    assert all(record["turns"][0]["content"][-1]["text"].strip() != DESCRIBE for record in records(out)[-50:])
 
 
 def test_clouds_have_their_true_size_and_flat_records_have_none(made):

@@ -23,6 +23,8 @@ from room_qa.rooms import Room
 LICENCE = {"url": "", "name": "that of the furniture models"}
 WHAT, COMPLETE, CAPTION = "What is this?", "This is an object of ", "Caption this 3D model in detail."
 """PointLLM's prompts (Xu et al., arXiv:2308.16911)."""
+DESCRIBE = "What is in the room?"
+"""Opens half of the chats; its answer names the pieces in the record's order, each with its place and size."""
 
 
 def clouds(models: Sequence[Model], out: Path) -> None:
@@ -114,7 +116,8 @@ def records(
 ) -> list[dict[str, Any]]:
     """Chats about a room: its parts and the first question, the answer, then further questions and answers.
 
-    Most of a record is the room, and loss is on answers alone, so several questions a chat teach several times as much.
+    Most of a record is the room, and loss is on answers alone, so several questions a chat teach several times as much. Every
+    other chat begins with a description of the room.
 
     Args:
         named: id and question.
@@ -130,6 +133,9 @@ def records(
         for start in range(0, len(some), turns):
             chat = some[start : start + turns]
             room, alone = chat[0][1].room, len(chat) == turns == 1
+            said = [(_said(one), one.answer) for _, one in chat]
+            if turns > 1 and digest(f"{name}/{start}") % 2 == 0:
+                said.insert(0, (DESCRIBE, description(room)))
             head = {
                 "key": chat[0][0] if alone else f"{name}/{start}",
                 "split": room.split,
@@ -141,19 +147,27 @@ def records(
                     **head,
                     "turns": [
                         turn
-                        for at, (_, one) in enumerate(chat)
-                        for turn in _turns(one, parts[name] if at == 0 else [])
+                        for at, (question, answer) in enumerate(said)
+                        for turn in _turns(question, answer, parts[name] if at == 0 else [])
                     ],
                 }
             )
     return found
 
 
-def _turns(one: Question, before: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def _said(one: Question) -> str:
+    return f"{one.situation} {one.text}".strip()
+
+
+def _turns(question: str, answer: str, before: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Question and answer, with the parts that come before the question."""
-    said = f"{one.situation} {one.text}".strip()
-    asked = [*before, {"text": f" {said}" if before else said}]
-    return [{"role": "user", "content": asked}, {"role": "assistant", "content": one.answer}]
+    asked = [*before, {"text": f" {question}" if before else question}]
+    return [{"role": "user", "content": asked}, {"role": "assistant", "content": answer}]
+
+
+def description(room: Room) -> str:
+    """Such as "lamp at 1.2 0.4 0.0, size 0.3 0.3 1.6; chair at ..."."""
+    return "; ".join(f"{piece.kind} {piece.place.text.removesuffix(':')}" for piece in room.pieces)
 
 
 def room_parts(room: Room, seen: bool = True) -> list[dict[str, Any]]:

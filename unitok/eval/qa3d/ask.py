@@ -20,10 +20,13 @@ from unitok.document import Document
 from unitok.eval.asked import questions as documents_of
 from unitok.eval.qa3d import predictions
 from unitok.eval.qa3d.formats import Question
+from unitok.eval.replies import content
 from unitok.generate import Sampler
 from unitok.segment import Segment
 
 BATCH = 32
+PREFACE = 320
+"""Most ids of the answer to what is asked first."""
 
 
 def submission(
@@ -34,6 +37,7 @@ def submission(
     draws: int = predictions.MOST - 1,
     temperature: float = 1.0,
     budget: int = 48,
+    first: str = "",
 ) -> list[str]:
     """Write the submission of a run, and say which questions it cannot answer.
 
@@ -42,12 +46,18 @@ def submission(
         data: records with turns whose keys are question ids.
         questions: those that are asked.
         out: file to write.
+        first: what is asked about the scene before the question; the model reads its own answer to it.
         draws, temperature, budget: as in `answers`.
+        first: what is asked about a scene before its question; the model then reads its own answer, too.
 
     Raises:
         ValueError: no question has a record.
     """
     chosen, problems = matched(data, questions)
+    if first:
+        chosen = prefaced(sampler, chosen, first)
+    if first:
+        chosen = prefaced(sampler, chosen, first)
     documents, refused = documents_of(chosen, sampler.vocabulary, sampler.modalities)
     problems += [f"{said}; left out" for said in refused.values()]
     places = sorted(documents, key=lambda at: sum(len(part.codes) for part in documents[at].segments))
@@ -87,6 +97,43 @@ def matched(data: Path, questions: Sequence[Question]) -> tuple[list[Record], li
             f"scene {scene!r}: {len(missing)} questions, the first {missing[0]!r}, have no record in {data.name}"
         )
     return list(found.values()), problems
+
+
+def prefaced(sampler: Sampler, records: Sequence[Record], first: str) -> list[Record]:
+    """The records with the question `first` about the scene, and the greedy answer to it, before their own question.
+
+    Records that cannot be encoded stay as they are.
+
+    Raises:
+        ValueError: a record whose first turn is not a scene with a question behind it.
+    """
+    text = sampler.vocabulary.text or ""
+    opening = [_asking(record, first, text) for record in records]
+    documents, _ = documents_of(opening, sampler.vocabulary, sampler.modalities)
+    found = answers(sampler, list(documents.values()), 0, 0.0, PREFACE)
+    out = list(records)
+    for at, (said, *_) in zip(documents, found, strict=True):
+        _, question = content(records[at].fields["turns"][0], text)[-1]
+        turns = [
+            opening[at].fields["turns"][0],
+            {"role": "assistant", "content": said or " "},
+            {"role": "user", "content": str(question).strip()},
+            *records[at].fields["turns"][1:],
+        ]
+        out[at] = records[at]._replace(fields={**records[at].fields, "turns": turns})
+    return out
+
+
+def _asking(record: Record, first: str, text: str) -> Record:
+    """The record with another question about its scene, and no more turns than that and an answer."""
+    turn, *_, answer = record.fields["turns"]
+    *scene, last = content(turn, text)
+    if not scene or last[0] != text:
+        raise ValueError(
+            f"{record.where}: {first!r} cannot come first, for the first turn is not a scene with a question behind it"
+        )
+    parts = [{block: value} for block, value in (*scene, (text, f" {first}"))]
+    return record._replace(fields={**record.fields, "turns": [{**turn, "content": parts}, answer]})
 
 
 def answers(
