@@ -7,6 +7,7 @@ CATALOG = {
     "molecule.mol3d": f"{__name__}.molecule.mol3d:Mol3D",
     "molecule.selfies": f"{__name__}.molecule.selfies:Selfies",
     "pointcloud.any2point": f"{__name__}.pointcloud.tokenizer:PointTokenizer",
+    "pointcloud.features": f"{__name__}.pointcloud.features:CloudFeatures",
     "text.bytes": f"{__name__}.text.raw:Bytes",
     "text.pieces": f"{__name__}.text.pieces:Pieces",
 }

@@ -12,7 +12,7 @@ import torch
 
 from unitok.document import Document
 from unitok.grammar import Grammar
-from unitok.modality import JUMP, Codes, Item, Modality
+from unitok.modality import JUMP, BadCodes, Codes, Item, Modality
 from unitok.segment import Segment, same
 from unitok.vocabulary import Vocabulary
 
@@ -28,6 +28,7 @@ def conforms(
     exact: bool = False,
     invariances: Sequence[Callable[[Item], Item]] = (),
     rebuild: Callable[[], Modality] | None = None,
+    decodes: bool = True,
 ) -> None:
     """Check a modality against the contract on real items.
 
@@ -37,6 +38,7 @@ def conforms(
         exact: also demand `encode(decode(codes)) == codes`.
         invariances: changes of an item that must not change its codes.
         rebuild: builds the modality again; its fingerprint must be the same.
+        decodes: False for a modality that is read and never written; `decode` must then refuse.
 
     Raises:
         DoesNotConform: names the law that is broken and the sample.
@@ -51,7 +53,10 @@ def conforms(
             _laws_of_layout(modality, vocabulary, one, i)
         _laws_of_grammar(modality, flat.flat(modality.spec.name, one).tolist(), i)
     _determinism(modality, samples, codes)
-    _round_trip(modality, codes, exact)
+    if decodes:
+        _round_trip(modality, codes, exact)
+    else:
+        _refusal(modality, codes)
     for change in invariances:
         changed = modality.encode([change(item) for item in samples])
         for i, (a, b) in enumerate(zip(codes, changed, strict=True)):
@@ -124,6 +129,16 @@ def _determinism(modality: Modality, samples: Sequence[Item], codes: Sequence[Co
     backwards = modality.encode(list(reversed(samples)))
     for i, again in enumerate(reversed(backwards)):
         _demand(_equal(again, codes[i]), f"sample {i}: the order of the batch changes its codes")
+
+
+def _refusal(modality: Modality, codes: Sequence[Codes]) -> None:
+    try:
+        modality.decode(codes)
+    except BadCodes:
+        return
+    raise DoesNotConform(
+        "decode gave items, but the modality is said to be read alone: it must raise BadCodes"
+    )
 
 
 def _round_trip(modality: Modality, codes: Sequence[Codes], exact: bool) -> None:

@@ -13,35 +13,30 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from unitok.modality import BadCodes, BadItem, Codes, Item, Legal, Modality, Spec
+from unitok.modality import BadCodes, BadItem, Codes, Item, Legal, Spec
 
 from ..common.pretrained import CHUNK, encode_alike, network
 from ..common.weights import fingerprint
 from . import io
-from .chamfer import cd1, cd2, f_score
+from .base import CloudModality
 from .config import TokenizerConfig
 from .network import TokenizerNet
 from .placement import BINS, CODES, Placement
-from .sample import canonical, stride, turns, unit_sphere
-
-if TYPE_CHECKING:
-    from PIL import Image
+from .sample import canonical, stride, unit_sphere
 
 SHIPPED = Path(__file__).parent / "weights"
 DEFAULT = "furniture"
 CLOSE = 3e-4
 """A position with less margin than this is decided again by the cloud alone: sums differ in the last bits
 with the size of a batch, and the codes of a cloud must not depend on its company."""
-JUDGED = 512
-"""Points of each cloud that `compare` looks at: Chamfer distances depend on it."""
 
 
-class PointTokenizer(Modality):
+class PointTokenizer(CloudModality):
     """Point clouds through a small point tokenizer.
 
     Args:
@@ -59,8 +54,6 @@ class PointTokenizer(Modality):
         FileNotFoundError: no such weights; what ships is named.
         WeightsMismatch: the file fits another network.
     """
-
-    suffixes = io.SUFFIXES
 
     def __init__(
         self,
@@ -112,7 +105,7 @@ class PointTokenizer(Modality):
             BadItem: not a cloud, without points, not finite, or all points in one place; placed: too far or too
                 large.
         """
-        found = [self._prepared(i, item) for i, item in enumerate(items)]
+        found = [self.prepared(i, item) for i, item in enumerate(items)]
         ids = encode_alike([cloud for cloud, _ in found], self.latents, self.net.quantizer, CLOSE)
         return [
             Codes(torch.cat([place, each[: self.tokens]]))
@@ -154,7 +147,7 @@ class PointTokenizer(Modality):
         centre, radius = self.placement.decode(codes - self.net.quantizer.size)
         return torch.cat([cloud[:, :3] * radius + centre, cloud[:, 3:]], -1)
 
-    def _prepared(self, index: int, item: Item) -> tuple[Tensor, Tensor]:
+    def prepared(self, index: int, item: Item) -> tuple[Tensor, Tensor]:
         """The item as [inputs, 3 or 6]: in the unit sphere, in canonical order, thinned or repeated; codes of place."""
         place = torch.zeros(0, dtype=torch.long)
         try:
@@ -197,52 +190,6 @@ class PointTokenizer(Modality):
             return super().legal(prefix)
         size = self.net.quantizer.size
         return Legal((range(size, size + BINS) if len(prefix) < CODES else range(size),), len(prefix) > CODES)
-
-    def read(self, data: bytes, suffix: str) -> Item:
-        """A file's bytes as a cloud; see `modalities.pointcloud.io`."""
-        return io.read(data, suffix)
-
-    def write(self, item: Item, suffix: str) -> bytes:
-        """The cloud as a file: .ply, .xyz, .npy, .npz or .obj."""
-        return io.write(io.as_cloud(item), suffix)
-
-    def show(self, item: Item) -> Image.Image:
-        """The cloud as a shaded picture of 256 x 256 pixels; see `modalities.pointcloud.render`."""
-        from .render import render
-
-        return render(io.as_cloud(item))
-
-    def compare(self, a: Item, b: Item) -> dict[str, float]:
-        """Chamfer distances (see `modalities.pointcloud.chamfer`) of 512 points of each, both in the unit sphere.
-
-        `cd1` and `cd2` are 0 at best, `f_0.05` (F-score at 0.05) is 1 at best.
-        """
-        one, two = (self._judged(item) for item in (a, b))
-        return {
-            "cd1": float(cd1(one, two)),
-            "cd2": float(cd2(one, two)),
-            "f_0.05": float(f_score(one, two, 0.05)),
-        }
-
-    @staticmethod
-    def _judged(item: Item) -> Tensor:
-        points = canonical(unit_sphere(io.as_cloud(item)).points)
-        return stride(points, min(JUDGED, len(points)))[None]
-
-    def variants(self, item: Item, count: int) -> list[Item]:
-        """The cloud, its mirror image, then small turns about the up axis of the two, always the same ones."""
-        points = io.as_cloud(item)
-        both = [points, points * points.new_tensor([-1.0, 1.0, 1.0])]
-        found = both[:count]
-        while len(found) < count:
-            step = len(found) // 2
-            angle = torch.tensor(math.radians(4.0 * ((step + 1) // 2)) * (1 if step % 2 else -1))
-            found.append(both[len(found) % 2] @ turns(angle))
-        return list(found)
-
-    def label(self, item: Item) -> str:
-        """Such as "cloud of 1024 points"."""
-        return f"cloud of {len(io.as_cloud(item))} points"
 
     @classmethod
     def training_task(

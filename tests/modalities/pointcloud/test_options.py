@@ -152,8 +152,7 @@ def test_colours_come_back_in_range_and_bad_ones_are_refused(furniture: list[Ten
     assert made.shape == (64, 6)
     assert 0 <= float(made[:, 3:].min()) <= float(made[:, 3:].max()) <= 1
     latents = [
-        system.latents(system._prepared(0, c)[0][None])
-        for c in (red, red.index_fill(1, torch.tensor([3]), 0))
+        system.latents(system.prepared(0, c)[0][None]) for c in (red, red.index_fill(1, torch.tensor([3]), 0))
     ]
     assert not torch.allclose(*latents, atol=1e-3)
     with pytest.raises(BadItem, match=r"in \[0, 1\]"):

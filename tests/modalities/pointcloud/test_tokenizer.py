@@ -49,7 +49,7 @@ def test_golden_codes(any2point: PointTokenizer, furniture: list[Tensor]) -> Non
     golden = json.loads(GOLDEN.read_text())
     assert any2point.spec.fingerprint == golden["fingerprint"]
     for cloud, codes, wanted in zip(furniture, any2point.encode(furniture), golden["codes"], strict=True):
-        latents = any2point.latents(any2point._prepared(0, cloud)[0][None])
+        latents = any2point.latents(any2point.prepared(0, cloud)[0][None])
         sure = any2point.net.quantizer.margin(latents)[0] > 0.02  # of a level
         assert sure.float().mean() > 0.7
         assert codes.ids[sure].tolist() == torch.tensor(wanted)[sure].tolist()
