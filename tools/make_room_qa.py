@@ -7,7 +7,7 @@ model, so held-out rooms hold unseen pieces alone. --furniture is an .npz with p
 without it the models that ship. OUT gets
   rooms.jsonl        records with turns for recipes/configs/pointcloud/rooms.toml: chats about training rooms, and single
                      held-out questions, whose keys are their ids; flat.jsonl the same without clouds
-  objects.jsonl      each model by itself: what it is, and a caption
+  objects.jsonl      each model by itself: what it is, and a caption; shapes.jsonl the other way, a cloud to a name
   scanqa_SPLIT.json  questions in ScanQA's form, and sqa3d_questions_SPLIT.json with sqa3d_annotations_SPLIT.json those
                      of somebody who stands in the room, in SQA3D's; SPLIT is train or heldout
   clouds/, plans/    the models' points in metres, and floor plans of the first rooms
@@ -157,6 +157,8 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     files.lines(options.out / "flat.jsonl", flat)
     single = [row for split in SPLITS for row in files.objects(sides[split], split)]
     print(f"{files.lines(options.out / 'objects.jsonl', single)} questions about single models")
+    wishes = [row for split in SPLITS for row in files.shapes(sides[split], split)]
+    print(f"{files.lines(options.out / 'shapes.jsonl', wishes)} wishes for single models")
     told = unseen(options.out)
     for name, ways in told.items():
         said = ", ".join(f"{way} {100 * value:.1f}" for way, value in ways.items())

@@ -277,10 +277,32 @@ def test_objects_are_asked_about_in_pointllms_words(made):
         assert re.fullmatch(r"[A-Z][a-z0-9 ]+, [a-z ]+\.", caption)
 
 
+def test_each_model_is_wished_for_by_name_and_by_kind(made):
+    out, _, kinds, _ = made
+    wished = defaultdict(dict)
+    for record in records(out, "shapes.jsonl"):
+        (cloud,) = record["turns"][1]["content"]
+        wished[cloud["cloud"]["file"]][record["kind"]] = (record["turns"][0]["content"], record["split"])
+    asked = {one["turns"][0]["content"][0]["cloud"]["file"]: one for one in records(out, "objects.jsonl")}
+    assert set(wished) == set(asked)
+    for file, ways in wished.items():
+        named, plain = ways["named"], ways["kind"]
+        assert re.fullmatch(rf"Make a model of an? {kinds[file]}\.", plain[0])
+        assert re.fullmatch(r"Make a model of (an? )?[a-z0-9 ]+\.", named[0])
+        assert named[1] == plain[1] == asked[file]["split"]
+    assert len({ways["named"][0] for ways in wished.values()}) == len(NAMES)
+
+
 def test_the_same_seed_gives_the_same_rooms(made, tool, tmp_path):
     out, _, _, arguments = made
     tool.main([str(tmp_path), *arguments])
-    for name in ("rooms.jsonl", "scanqa_train.json", "sqa3d_annotations_heldout.json", "objects.jsonl"):
+    for name in (
+        "rooms.jsonl",
+        "scanqa_train.json",
+        "sqa3d_annotations_heldout.json",
+        "objects.jsonl",
+        "shapes.jsonl",
+    ):
         assert (tmp_path / name).read_bytes() == (out / name).read_bytes()
     tool.main([str(tmp_path), *arguments, "--seed", "1"])
     assert (tmp_path / "rooms.jsonl").read_bytes() != (out / "rooms.jsonl").read_bytes()

@@ -23,6 +23,7 @@ from room_qa.rooms import Room
 LICENCE = {"url": "", "name": "that of the furniture models"}
 WHAT, COMPLETE, CAPTION = "What is this?", "This is an object of ", "Caption this 3D model in detail."
 """PointLLM's prompts (Xu et al., arXiv:2308.16911)."""
+MAKE = "Make a model of {}."
 DESCRIBE = "What is in the room?"
 """Opens half of the chats; its answer names the pieces in the record's order, each with its place and size."""
 
@@ -180,8 +181,7 @@ def objects(models: Sequence[Model], split: str) -> list[dict[str, Any]]:
     """Records that ask what a model is and what it looks like; a caption has its name and its proportions."""
     found = []
     for model in models:
-        name = model.name.lower() if model.name[1:].islower() else model.name
-        said = sentence(f"{article(name)}, {proportions([100 * value for value in model.size])}")
+        said = sentence(f"{article(_name(model))}, {proportions([100 * value for value in model.size])}")
         for kind, prompt, answer in (
             ("class", WHAT, model.kind),
             ("completion", COMPLETE, model.kind),
@@ -191,6 +191,24 @@ def objects(models: Sequence[Model], split: str) -> list[dict[str, Any]]:
             turns = [{"role": "user", "content": content}, {"role": "assistant", "content": answer}]
             found.append({"key": f"{kind}/{model.number}", "split": split, "kind": kind, "turns": turns})
     return found
+
+
+def shapes(models: Sequence[Model], split: str) -> list[dict[str, Any]]:
+    """Records that ask for a model, by its name and by its kind alone; the answer is its cloud."""
+    found = []
+    for model in models:
+        for kind, called in (("named", _name(model)), ("kind", model.kind)):
+            turns = [
+                {"role": "user", "content": MAKE.format(article(called))},
+                {"role": "assistant", "content": [{"cloud": {"file": cloud(model)}}]},
+            ]
+            found.append({"key": f"{kind}/{model.number}", "split": split, "kind": kind, "turns": turns})
+    return found
+
+
+def _name(model: Model) -> str:
+    """In small letters, unless it is an abbreviation."""
+    return model.name.lower() if model.name[1:].islower() else model.name
 
 
 def lines(path: Path, rows: Iterable[dict[str, Any]]) -> int:
