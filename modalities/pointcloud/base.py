@@ -22,23 +22,23 @@ JUDGED = 512
 
 
 class CloudModality(Modality):
-    """A modality whose items are clouds: float32 tensors [n, 3], or what `io.as_cloud` takes for one."""
+    """A modality whose items are clouds: float32 tensors [n, 3], with colours [n, 6], or what `io.as_cloud` takes for one."""
 
     suffixes = io.SUFFIXES
 
     def read(self, data: bytes, suffix: str) -> Item:
-        """A file's bytes as a cloud; see `modalities.pointcloud.io`."""
+        """A file's bytes as a cloud, with its colours if it has any; see `modalities.pointcloud.io`."""
         return io.read(data, suffix)
 
     def write(self, item: Item, suffix: str) -> bytes:
         """The cloud as a file: .ply, .xyz, .npy, .npz or .obj."""
-        return io.write(io.as_cloud(item), suffix)
+        return io.write(io.painted(item), suffix)
 
     def show(self, item: Item) -> Image.Image:
-        """The cloud as a shaded picture of 256 x 256 pixels; see `modalities.pointcloud.render`."""
+        """The cloud as a shaded picture of 256 x 256 pixels, in its colours if it has any; see `modalities.pointcloud.render`."""
         from .render import render
 
-        return render(io.as_cloud(item))
+        return render(io.painted(item))
 
     def compare(self, a: Item, b: Item) -> dict[str, float]:
         """Chamfer distances (see `modalities.pointcloud.chamfer`) of 512 points of each, both in the unit sphere.
@@ -59,14 +59,15 @@ class CloudModality(Modality):
 
     def variants(self, item: Item, count: int) -> list[Item]:
         """The cloud, its mirror image, then small turns about the up axis of the two, always the same ones."""
-        points = io.as_cloud(item)
+        cloud = io.painted(item)
+        points, colours = cloud[:, :3], cloud[:, 3:]
         both = [points, points * points.new_tensor([-1.0, 1.0, 1.0])]
         found = both[:count]
         while len(found) < count:
             step = len(found) // 2
             angle = torch.tensor(math.radians(4.0 * ((step + 1) // 2)) * (1 if step % 2 else -1))
             found.append(both[len(found) % 2] @ turns(angle))
-        return list(found)
+        return [torch.cat([each, colours], 1) for each in found]
 
     def label(self, item: Item) -> str:
         """Such as "cloud of 1024 points"."""

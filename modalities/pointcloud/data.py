@@ -25,7 +25,7 @@ class CloudData(Strict):
     """Where the clouds are: the `[data]` table."""
 
     train: str = Field(
-        description="a .jsonl of records with a cloud, or an .npz with points [n, N, 3] or voxels"
+        description="a .jsonl of records with a cloud, or an .npz with points [n, N, 3], with colours [n, N, 6], or voxels"
     )
     array: str = Field("", description="npz: its array; uint8 [n, bytes] is read as packed voxel grids")
     labels: str = Field("", description="npz: the array of classes; jsonl: the field with the class's name")
@@ -46,21 +46,26 @@ class CloudData(Strict):
 
 
 class Clouds(NamedTuple):
-    """Clouds [n, N, 3], classes int64 [n] (None without labels), which row of the file each is, names of classes."""
+    """Clouds [n, N, 3], classes int64 [n] (None without labels), which row of the file each is, names of classes.
+
+    Colours are [n, N, 3] in [0, 1], None if the file has none.
+    """
 
     points: Tensor
     labels: Tensor | None
     rows: list[int]
     names: tuple[str, ...] = ()
+    colours: Tensor | None = None
 
     def take(self, index: Tensor) -> Clouds:
         """Some of them."""
         some = None if self.labels is None else self.labels[index]
-        return Clouds(self.points[index], some, [self.rows[i] for i in index.tolist()], self.names)
+        colours = None if self.colours is None else self.colours[index]
+        return Clouds(self.points[index], some, [self.rows[i] for i in index.tolist()], self.names, colours)
 
 
 def from_npz(path: Path, array: str = "", labels: str = "", sampled: int = 4096, seed: int = 0) -> Clouds:
-    """Clouds of an .npz: points [n, N, 3] as they are, or `sampled` points of each packed voxel grid.
+    """Clouds of an .npz: points [n, N, 3] or [n, N, 6] as they are, or `sampled` points of each packed voxel grid.
 
     Empty grids, and grids that repeat an earlier one bit by bit, are left out.
 
@@ -85,7 +90,7 @@ def from_npz(path: Path, array: str = "", labels: str = "", sampled: int = 4096,
         stack, rows = io.checked_stack(found, f"{path}: {name}"), list(range(len(found)))
     numbers = None if classes is None else torch.from_numpy(classes[rows].astype(np.int64))
     names = tuple(str(each) for each in held["names"]) if "names" in held and labels else ()
-    return Clouds(stack, numbers, rows, names)
+    return Clouds(stack[..., :3], numbers, rows, names, stack[..., 3:] if stack.shape[-1] > 3 else None)
 
 
 def _from_voxels(packed: NDArray[np.uint8], count: int, seed: int, where: str) -> tuple[Tensor, list[int]]:
@@ -146,7 +151,10 @@ def _from_records(path: Path, settings: CloudData) -> tuple[Clouds, Tensor]:
         names = tuple(sorted(set(told)))
         numbers = torch.tensor([names.index(each) for each in told])
     out = torch.tensor([_is_out(record) for record in records])
-    return Clouds(torch.stack(clouds), numbers, list(range(len(clouds))), names), out
+    width = min(cloud.shape[1] for cloud in clouds)  # colours count if all clouds have them
+    stack = torch.stack([cloud[:, :width] for cloud in clouds])
+    colours = stack[..., 3:] if width > 3 else None
+    return Clouds(stack[..., :3], numbers, list(range(len(clouds))), names, colours), out
 
 
 def _is_out(record: Mapping[str, Any]) -> bool:

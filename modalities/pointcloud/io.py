@@ -2,6 +2,10 @@
 
 A cloud is a float32 tensor [n, 3], n >= 1, all finite. Meshes (.off, .obj and .ply with faces) become
 points spread over their surface. open3d is imported only when a format needs it.
+
+What is read from .ply, .obj, .npy and .npz has six columns if the file has colours: in .ply red, green and blue, in .obj
+three more numbers of each vertex, in arrays columns four to six that all lie in [0, 1]. Normals and other columns are
+dropped, as are the colours of the other formats.
 """
 
 from __future__ import annotations
@@ -66,8 +70,20 @@ def as_cloud(item: Any, rgb: bool = False) -> Tensor:
     return points
 
 
+def painted(item: Any) -> Tensor:
+    """As `as_cloud`: [n, 6] where columns four to six are colours, which means that all lie in [0, 1], else [n, 3].
+
+    Raises:
+        TypeError, ValueError: as `as_cloud` without colours.
+    """
+    try:
+        return as_cloud(item, rgb=True)
+    except ValueError:
+        return as_cloud(item)
+
+
 def read(data: bytes, suffix: str) -> Tensor:
-    """A file's bytes as a cloud.
+    """A file's bytes as a cloud [n, 3], or [n, 6] with colours.
 
     Raises:
         ValueError: damaged, empty, not finite, or an unknown suffix.
@@ -75,14 +91,14 @@ def read(data: bytes, suffix: str) -> Tensor:
     """
     if suffix == ".ply":
         vertices, faces = read_ply(data)
-        return as_cloud(spread(vertices, faces) if faces else vertices)
+        return painted(spread(vertices, faces) if faces else vertices)
     if suffix in (".obj", ".off"):
         vertices, faces = read_obj(data) if suffix == ".obj" else read_off(data)
-        return as_cloud(spread(vertices, faces) if faces else vertices)
+        return painted(spread(vertices, faces) if faces else vertices)
     if suffix == ".xyz":
         return as_cloud(_read_text(data))
     if suffix in (".npy", ".npz"):
-        return as_cloud(_read_numpy(data, suffix))
+        return painted(_read_numpy(data, suffix))
     if suffix in OPEN3D:
         return as_cloud(_read_open3d(data, suffix))
     raise ValueError(f"a cloud cannot be read from {suffix!r}: use one of {', '.join(SUFFIXES)}")
@@ -98,16 +114,18 @@ def load(path: str | Path) -> Tensor:
 
 
 def write(points: Tensor, suffix: str) -> bytes:
-    """A cloud as a file that `read` gives back bit for bit (.obj: as bare vertices).
+    """A cloud [n, 3] or [n, 6] as a file that `read` gives back bit for bit (.obj: as bare vertices).
+
+    Colours are rounded to bytes in .ply and left out of .xyz.
 
     Raises:
         ValueError: a suffix that is not written here.
     """
-    array: NDArray[np.float32] = as_cloud(points).numpy()
+    array: NDArray[np.float32] = painted(points).numpy()
     if suffix == ".ply":
         return write_ply(array)
     if suffix in (".xyz", ".obj"):
-        head = "v " if suffix == ".obj" else ""
+        head, array = ("v ", array) if suffix == ".obj" else ("", array[:, :3])
         return "".join(head + " ".join(map(_shortest, row)) + "\n" for row in array).encode("ascii")
     if suffix in (".npy", ".npz"):
         stream = streams.BytesIO()
@@ -133,21 +151,26 @@ def arrays(path: str | Path) -> dict[str, NDArray[Any]]:
 
 
 def checked_stack(found: NDArray[Any], where: str) -> Tensor:
-    """An array of many clouds of equal size [n, N, 3] as a tensor, float16 or float32.
+    """An array of many clouds of equal size [n, N, 3], or [n, N, 6] with colours, as a tensor, float16 or float32.
 
     Raises:
-        ValueError: another shape, or a coordinate that is not finite, whose cloud is named.
+        ValueError: another shape, a coordinate that is not finite, or a colour outside [0, 1], whose cloud is named.
     """
     if (
         found.ndim != 3
-        or found.shape[2] != 3
+        or found.shape[2] not in (3, 6)
         or 0 in found.shape
         or not np.issubdtype(found.dtype, np.number)
     ):
-        raise ValueError(f"{where} has shape {list(found.shape)} {found.dtype}: need numbers [n, N, 3]")
+        raise ValueError(
+            f"{where} has shape {list(found.shape)} {found.dtype}: need numbers [n, N, 3] or [n, N, 6]"
+        )
     bad = ~np.isfinite(found).all((1, 2))
     if bad.any():
         raise ValueError(f"{where}: cloud {int(bad.argmax())} is not finite: remove it")
+    bad = ((found[:, :, 3:] < 0) | (found[:, :, 3:] > 1)).any((1, 2))
+    if bad.any():
+        raise ValueError(f"{where}: cloud {int(bad.argmax())} has colours outside [0, 1]: scale them")
     return torch.from_numpy(found if found.dtype == np.float16 else found.astype(np.float32))
 
 

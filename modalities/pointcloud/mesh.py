@@ -16,6 +16,8 @@ SAMPLES = 2048
 def read_obj(data: bytes) -> tuple[NDArray[np.float64], list[NDArray[np.int64]]]:
     """Vertices [n, 3] and faces of an OBJ file; negative face numbers count from the end, as the format says.
 
+    Vertices are [n, 6] if each has six numbers, of which the last three are its colour.
+
     Raises:
         ValueError: a line with a bad number, named.
     """
@@ -25,7 +27,7 @@ def read_obj(data: bytes) -> tuple[NDArray[np.float64], list[NDArray[np.int64]]]
         word, *rest = line.split() or [""]
         try:
             if word == "v":
-                vertices.append([float(value) for value in rest[:3]])
+                vertices.append([float(value) for value in (rest if len(rest) == 6 else rest[:3])])
             elif word == "f":
                 corners = [int(corner.split("/")[0]) for corner in rest]
                 faces.append(
@@ -35,7 +37,8 @@ def read_obj(data: bytes) -> tuple[NDArray[np.float64], list[NDArray[np.int64]]]
             raise ValueError(f"OBJ line {number} {line[:40]!r} is not understood ({error})") from error
         if word == "v" and len(rest) < 3:
             raise ValueError(f"OBJ line {number} {line[:40]!r}: a vertex needs three numbers")
-    return np.array(vertices, dtype=np.float64).reshape(-1, 3), faces
+    width = min(map(len, vertices), default=3)
+    return np.array([row[:width] for row in vertices], dtype=np.float64).reshape(-1, width), faces
 
 
 def read_off(data: bytes) -> tuple[NDArray[np.float64], list[NDArray[np.int64]]]:
@@ -86,7 +89,7 @@ def read_off(data: bytes) -> tuple[NDArray[np.float64], list[NDArray[np.int64]]]
 def spread(
     vertices: NDArray[np.float64], faces: Sequence[NDArray[np.int64]], count: int = SAMPLES
 ) -> NDArray[np.float64]:
-    """`count` points [count, 3] over the faces by area; always the same ones.
+    """`count` points [count, 3] over the faces by area; always the same ones. Further columns are blended alike.
 
     Faces of more than three corners are cut into a fan. Which triangle: even steps through the summed area;
     where in it: the R2 sequence (Roberts, 2018), which leaves no gaps.
@@ -106,7 +109,7 @@ def spread(
             f"but the mesh has {len(vertices)}"
         )
     a, b, c = (vertices[corners[:, i]] for i in range(3))
-    total = np.cumsum(np.linalg.norm(np.cross(b - a, c - a), axis=1) / 2)
+    total = np.cumsum(np.linalg.norm(np.cross((b - a)[:, :3], (c - a)[:, :3]), axis=1) / 2)
     if not np.isfinite(total[-1]) or total[-1] <= 0:
         raise ValueError(f"the mesh's faces have the total area {total[-1]}: it must be positive and finite")
     step = np.arange(count) + 0.5

@@ -1,7 +1,8 @@
 """PLY files (Turk, The PLY polygon file format, 1994): points and faces, ascii and binary, no library.
 
 Reads `format ascii`, `binary_little_endian` and `binary_big_endian` 1.0 with any elements and properties, and
-gives back the vertices' x, y, z and the faces; writes x, y, z as floats. Colours and the rest are skipped.
+gives back the vertices' x, y, z, their red, green, blue if there are any, and the faces; writes x, y, z as floats and
+colours as bytes, which is what other programs expect. The rest is skipped.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ TYPES = {
     "ushort": "u2", "uint16": "u2", "int": "i4", "int32": "i4", "uint": "u4", "uint32": "u4",
     "float": "f4", "float32": "f4", "double": "f8", "float64": "f8",
 }  # fmt: skip
+COLOURS = ("red", "green", "blue")
 LONGEST_HEADER = 65_536
 
 
@@ -37,7 +39,10 @@ class Element(NamedTuple):
 
 
 class Ply(NamedTuple):
-    """Vertices float64 [n, 3] and faces as lists of vertex numbers (empty for a cloud)."""
+    """Vertices float64 [n, 3], or [n, 6] with colours, and faces as lists of vertex numbers (empty for a cloud).
+
+    Colours of an integer type are divided by its largest value; those of a float type are as they stand.
+    """
 
     vertices: NDArray[np.float64]
     faces: list[NDArray[np.int64]]
@@ -59,23 +64,44 @@ def read_ply(data: bytes) -> Ply:
     columns = tables.get("vertex", {})
     if not {"x", "y", "z"} <= columns.keys():
         raise ValueError(f"PLY has no vertex x, y, z (vertex has: {', '.join(columns) or 'nothing'})")
-    vertices = np.stack([np.asarray(columns[axis], dtype=np.float64) for axis in "xyz"], axis=1)
+    axes = [np.asarray(columns[axis], dtype=np.float64) for axis in "xyz"]
+    if set(COLOURS) <= columns.keys():
+        kinds = {
+            each.name: np.dtype(each.type)
+            for one in elements
+            if one.name == "vertex"
+            for each in one.properties
+        }
+        for name in COLOURS:
+            top = np.iinfo(kinds[name]).max if kinds[name].kind in "iu" else 1
+            axes.append(np.asarray(columns[name], dtype=np.float64) / top)
+    vertices = np.stack(axes, axis=1)
     face = tables.get("face", {})
     corners = face.get("vertex_indices", face.get("vertex_index", []))
     return Ply(vertices, [np.asarray(corner, dtype=np.int64) for corner in corners])
 
 
 def write_ply(points: NDArray[np.float32], *, ascii: bool = False) -> bytes:
-    """Points float32 [n, 3] as a PLY file; binary little endian, or ascii. Both keep every bit."""
+    """Points float32 [n, 3], or [n, 6] with colours in [0, 1], as a PLY file; binary little endian, or ascii.
+
+    Both keep every bit of the coordinates; colours are rounded to bytes.
+    """
     form = "ascii" if ascii else "binary_little_endian"
     head = f"ply\nformat {form} 1.0\nelement vertex {len(points)}\n"
-    head += "".join(f"property float {axis}\n" for axis in "xyz") + "end_header\n"
+    head += "".join(f"property float {axis}\n" for axis in "xyz")
+    if points.shape[1] == 6:
+        head += "".join(f"property uchar {name}\n" for name in COLOURS)
+    head += "end_header\n"
+    shades = (points[:, 3:] * 255).round().astype(np.uint8)
     if ascii:
         lines = (
-            " ".join(np.format_float_positional(v, unique=True, trim="-") for v in row) for row in points
+            " ".join([*(np.format_float_positional(v, unique=True, trim="-") for v in row), *map(str, shade)])
+            for row, shade in zip(points[:, :3], shades, strict=True)
         )
         return (head + "".join(line + "\n" for line in lines)).encode("ascii")
-    return head.encode("ascii") + np.ascontiguousarray(points, dtype="<f4").tobytes()
+    rows = np.empty(len(points), dtype=[("place", "<f4", 3), ("shade", "u1", points.shape[1] - 3)])
+    rows["place"], rows["shade"] = points[:, :3], shades
+    return head.encode("ascii") + rows.tobytes()
 
 
 def _header(data: bytes) -> tuple[str, list[Element], bytes]:

@@ -1,7 +1,7 @@
 """A picture of a cloud: shaded discs, z-buffered, with ground shadow; numpy and PIL, no display and no GPU.
 
 Each point is a disc that faces the camera, as large as the spacing of the points asks for. Its brightness
-comes from a normal fitted to its neighbours, from depth, and from how enclosed it lies; its hue from height.
+comes from a normal fitted to its neighbours, from depth, and from how enclosed it lies; its hue from height, unless it has a colour.
 """
 
 from __future__ import annotations
@@ -34,15 +34,16 @@ Array = NDArray[np.float64]
 def render(
     points: Tensor, size: int = SIZE, *, azimuth: float = AZIMUTH, elevation: float = ELEVATION
 ) -> Image.Image:
-    """Draw a cloud [n, 3], z up, on white.
+    """Draw a cloud, z up, on white.
 
     Args:
-        points: in any unit; the picture shows its unit sphere.
+        points: [n, 3] in any unit, of which the picture shows the unit sphere, or [n, 6] with colours in [0, 1].
         size: side of the picture in pixels.
         azimuth, elevation: where the camera stands, in degrees.
     """
-    cloud = unit_sphere(points.double()).points
-    cloud = cloud[torch.arange(min(MOST, len(cloud))) * len(cloud) // min(MOST, len(cloud))]
+    cloud = unit_sphere(points[:, :3].double()).points
+    some = torch.arange(min(MOST, len(cloud))) * len(cloud) // min(MOST, len(cloud))
+    cloud = cloud[some]
     normals, spacing, openness = _surface(cloud)
     right, up, view = _camera(azimuth, elevation)
     xyz: Array = cloud.numpy()
@@ -55,7 +56,8 @@ def render(
     shade = 0.5 + 0.35 * np.clip(facing @ light, 0, 1) + 0.15 * np.abs(facing @ view)
     depth = xyz @ view
     shade *= (0.82 + 0.18 * (depth + 1) / 2) * openness
-    colour = _hues(xyz[:, 2]) * shade[:, None]
+    own: Array = points[some, 3:].double().numpy()
+    colour = (own if own.shape[1] == 3 else _hues(xyz[:, 2])) * shade[:, None]
 
     canvas = np.ones((side, side, 3))
     _shadow(canvas, xyz, right, up, scale, radius)

@@ -15,9 +15,9 @@ from unitok.strict import merge, validate
 from ..common.quantize import Quantizer
 from ..common.training import Step, TokenizerTask, grouped
 from .any2point.sources import load_source
-from .chamfer import cd1
+from .chamfer import cd1, match
 from .config import LossConfig, TokenizerConfig
-from .data import CloudData, split
+from .data import CloudData, Clouds, split
 from .front import frozen_shape, source_of
 from .network import TokenizerNet
 from .objective import CloudLoss
@@ -50,10 +50,14 @@ class CloudTask(TokenizerTask):
     ) -> None:
         self.settings = validate(CloudData, data, "[data]")
         config = configured(model)
-        if config.rgb:
-            raise ValueError("model.rgb = true, but training files have no colours yet: say rgb = false")
         train, heldout = split(root / self.settings.train, self.settings)
-        self.train, self.heldout, self.labels = train.points, heldout.points, train.labels
+        if config.rgb and (train.colours is None or heldout.colours is None):
+            raise ValueError(
+                f"model.rgb = true, but {self.settings.train} has no colours: give points [n, N, 6] with red, green and "
+                "blue in [0, 1], or say rgb = false"
+            )
+        self.train, self.heldout = (_columns(side, config.rgb) for side in (train, heldout))
+        self.labels = train.labels
         if self.train.shape[1] <= config.inputs:
             raise ValueError(
                 f"{self.settings.train}: clouds have {self.train.shape[1]} points and {config.inputs} are encoded: "
@@ -94,14 +98,14 @@ class CloudTask(TokenizerTask):
         everything = torch.arange(len(self.train))
         rounds = [self.clouds(everything, generator) for _ in range(self.settings.fit)]
         inputs = self.model.config.inputs
-        maps = torch.cat([linear.maps(clouds[:, :inputs]) for clouds in rounds])
+        maps = torch.cat([linear.maps(clouds[:, :inputs, :3]) for clouds in rounds])
         levels = torch.tensor([level for levels in self.model.config.levels for level in levels])
         linear.fit_encoder(maps, levels, self.settings.widen)
         values = linear.encode(maps).clamp(-1 + 1e-5, 1 - 1e-5)
         quantised = self.quantizer(torch.atanh(values)).z_q.detach()
         some = max(1, self.settings.fit // 2)  # the large maps are the slow part
         wanted = torch.cat(
-            [transports(clouds[:, inputs:], linear.reference, SHARP) for clouds in rounds[:some]]
+            [transports(clouds[:, inputs:, :3], linear.reference, SHARP) for clouds in rounds[:some]]
         )
         linear.fit_decoder(quantised[: len(wanted)], wanted.flatten(1))
 
@@ -116,17 +120,18 @@ class CloudTask(TokenizerTask):
         return clouds if self.objective is None or self.labels is None else (clouds, self.labels[index])
 
     def clouds(self, index: Tensor, generator: Generator) -> Tensor:
-        """Points [B, inputs + M, 3]: some to encode, M others to compare with, augmented alike."""
+        """Points [B, inputs + M, 3 or 6]: some to encode, M others to compare with, augmented alike."""
         clouds = self.train[index].float()
-        count, points, _ = clouds.shape
+        count, points, _ = clouds.shape  # colours keep their place beside the coordinates
         order = torch.rand(count, points, generator=generator).argsort(1)
         inputs = self.model.config.inputs
-        clouds = gather(clouds, order[:, : min(points, inputs + self.settings.judged)])
+        chosen = gather(clouds, order[:, : min(points, inputs + self.settings.judged)])
+        clouds, colours = chosen[..., :3], chosen[..., 3:]
         changed = clouds @ self._changes(count, generator)
         plain = torch.rand(count, generator=generator) < self.settings.plain
         clouds = torch.where(plain[:, None, None], clouds, changed)
         frame = unit_sphere(clouds[:, :inputs])
-        return (clouds - frame.centre) / frame.radius
+        return torch.cat([(clouds - frame.centre) / frame.radius, colours], -1)
 
     def _changes(self, count: int, generator: Generator) -> Tensor:
         """Random stretches, mirrorings and turns about the up axis: matrices [count, 3, 3]."""
@@ -144,18 +149,19 @@ class CloudTask(TokenizerTask):
         return [*groups, {"params": extra, "lr": lr, "weight_decay": 0.0}] if extra else groups
 
     def codes(self, items: Tensor) -> Tensor:
-        """Codes [n, K] of clouds [n, N, 3], from their first points."""
+        """Codes [n, K] of clouds [n, N, 3 or 6], from their first points."""
         return self._encode(items[:, : self.model.config.inputs].float()).cpu()
 
     def fidelity(self) -> dict[str, float]:
         """CD1 of held-out clouds at all tokens and at prefixes, against other points of the same objects.
 
         `cd1`: 512 decoded points against 512; `cd1_4`, `cd1_16`: the same from 4 or 16 tokens; `cd1_all`: all
-        decoded points against as many others, where the data has them.
+        decoded points against as many others, where the data has them; `colours`: root of the mean squared difference
+        of a decoded point's colour to that of the nearest point, where there are colours.
         """
         given, others = self._halves()
-        frame = unit_sphere(given)
-        ids = self._encode(frame.points)
+        frame = unit_sphere(given[..., :3])
+        ids = self._encode(torch.cat([frame.points, given[..., 3:]], -1))
         found = {}
         for name, kept, points in (
             ("cd1", None, JUDGED),
@@ -163,13 +169,17 @@ class CloudTask(TokenizerTask):
             ("cd1_16", 16, JUDGED),
             ("cd1_all", None, None),
         ):
-            made = self._decode(ids[:, :kept]).cpu()[:, :points] * frame.radius + frame.centre
-            found[name] = float(cd1(made, others[:, :points]).mean())
+            whole = self._decode(ids[:, :kept]).cpu()[:, :points]
+            made, wanted = whole[..., :3] * frame.radius + frame.centre, others[:, :points]
+            found[name] = float(cd1(made, wanted[..., :3]).mean())
+            if name == "cd1_all" and self.model.config.rgb:
+                beside = gather(wanted[..., 3:], match(made, wanted[..., :3]).forth)
+                found["colours"] = float((whole[..., 3:] - beside).square().mean().sqrt())
         return found
 
     def baselines(self) -> dict[str, float]:
         """CD1 of what needs no tokenizer, of grid anchors at our number of tokens, and of our own start."""
-        given, others = self._halves()
+        given, others = (half[..., :3] for half in self._halves())
         wanted = others[:, :JUDGED]
         tokens = min(self.model.tokens, given.shape[1])
         anchors = gather(given, farthest(given, tokens))
@@ -203,6 +213,11 @@ class CloudTask(TokenizerTask):
             return torch.cat(
                 [self.model.decode(self.quantizer.lookup(part)) for part in torch.split(ids, CHUNK)]
             )
+
+
+def _columns(side: Clouds, rgb: bool) -> Tensor:
+    """The clouds [n, N, 3], with `rgb` [n, N, 6]."""
+    return side.points if side.colours is None or not rgb else torch.cat([side.points, side.colours], -1)
 
 
 def configured(model: Mapping[str, Any]) -> TokenizerConfig:

@@ -203,7 +203,7 @@ def _loaded(files: Sequence[tuple[Path, int]], classes: int, folder: Path, part:
         if path.suffix == ".txt":
             cloud = io.read(path.read_bytes(), ".xyz")
         else:
-            cloud = io.load(path)
+            cloud = io.load(path)[:, :3]
         if len(cloud) < points:
             raise ValueError(f"{path} has {len(cloud)} points, {points} are wanted: lower data.points")
         clouds.append(

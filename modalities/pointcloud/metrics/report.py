@@ -78,13 +78,13 @@ def read_set(path: Path, points: int) -> Tensor:
     """
     if path.is_dir():
         files = sorted(file for file in path.iterdir() if file.suffix.lower() in io.SUFFIXES)
-        named = [(str(file), io.load(file)) for file in files]
+        named = [(str(file), io.load(file)[:, :3]) for file in files]
     else:
         held = io.arrays(path)
         array = held.get(io.ARRAY, next(iter(held.values())) if len(held) == 1 else None)
         if array is None:
             raise ValueError(f"{path} has the arrays {', '.join(held)}, none of them called {io.ARRAY!r}")
-        stack = io.checked_stack(array, str(path)).float()
+        stack = io.checked_stack(array, str(path))[..., :3].float()
         named = [(f"{path}: cloud {number}", cloud) for number, cloud in enumerate(stack)]
     if not named:
         raise ValueError(f"{path} holds no clouds: give files of {', '.join(io.SUFFIXES)}")
