@@ -44,15 +44,20 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> dict[str, Any]:
     """Ask, weigh, compare, write."""
     options = parser().parse_args(arguments)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
     run, decoder = reopen(options.run)
     sampler = Sampler(decoder.eval(), run.vocabulary, run.modalities)
-    records = [one for one in read(options.data) if isinstance(one, Record)]
+    everything = list(read(options.data))
+    records = [one for one in everything if isinstance(one, Record)]
+    problems = [f"{one.where}: {one.reason}; left out" for one in everything if not isinstance(one, Record)]
     found: dict[str, Any] = {}
     rows = []
     for kind in ("class", "completion", "caption"):
         known, held, right = sides(records, kind, run.vocabulary.text or "")
         documents, refused = questions(held, run.vocabulary, run.modalities)
-        print("".join(f"{said}; left out\n" for said in refused.values()), end="")
+        problems += [f"{said}; left out" for said in refused.values()]
+        if not documents:
+            raise ValueError(f"no held-out record of kind {kind!r} can be asked ({problems[-1]})")
         asked, wanted = [documents[at] for at in documents], [right[at] for at in documents]
         given = [line[0] for line in answers(sampler, asked, 0, 1.0, options.budget)]
         if kind != "caption":
@@ -75,8 +80,8 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
             print(f"{kind:10} {way:16}", "  ".join(f"{name} {value:.4f}" for name, value in line.items()))
         pairs = zip(asked, wanted, given, strict=True)
         rows += [{"key": one.key, "kind": kind, "wanted": a, "given": b} for one, a, b in pairs]
-    print(f"answers are {JUDGE}")
-    report = {"judge": JUDGE, "figures": found, "answers": rows, **provenance()}
+    print("\n".join([*problems, f"answers are {JUDGE}"]))
+    report = {"judge": JUDGE, "problems": problems, "figures": found, "answers": rows, **provenance()}
     options.out.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return found
 

@@ -43,11 +43,7 @@ def parser() -> argparse.ArgumentParser:
     add("--draws", type=int, default=9, help="with --run: answers drawn beside the greedy one, 0 to 9")
     add("--temperature", type=float, default=1.0, help="with --run: of the drawn answers")
     add("--budget", type=int, default=48, help="with --run: most ids of an answer")
-    add(
-        "--first",
-        default="",
-        help="with --run: asked about the scene first, 'What is in the room?'; answers see the answer",
-    )
+    add("--first", default="", help="with --run: asked about the scene first; answers see the answer to it")
     add("--spaces", action="store_true", help="words are what spaces separate, as in LL3DA's evaluation")
     add("--out", type=Path, default=Path("qa3d.json"), help="report to write")
     add("--html", type=Path, help="page to write: questions, references and answers side by side")
@@ -64,8 +60,9 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     questions, problems = formats.read(options.format, options.questions, options.annotations, scored=scored)
     train = None
     if options.train:
-        train, _ = formats.read(options.format, options.train, options.train_annotations)
-    for path in filter(None, (options.predictions, options.out, options.html)):
+        train, lost = formats.read(options.format, options.train, options.train_annotations)
+        problems += lost
+    for path in filter(None, (options.run and options.predictions, options.out, options.html)):
         path.parent.mkdir(parents=True, exist_ok=True)
     if options.run:
         how = {name: getattr(options, name) for name in ("draws", "temperature", "budget", "first")}

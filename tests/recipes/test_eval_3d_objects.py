@@ -31,8 +31,10 @@ def run(tmp_path_factory) -> Path:
 
 
 def test_objects_are_named_and_described(run, tmp_path, capsys):
-    out = tmp_path / "objects.json"
-    arguments = [str(run), "--data", str(run / "objects.jsonl"), "--budget", "8", "--out", str(out)]
+    out = tmp_path / "deep" / "objects.json"
+    data = run / "torn.jsonl"
+    data.write_text((run / "objects.jsonl").read_text() + "{torn\n")
+    arguments = [str(run), "--data", str(data), "--budget", "8", "--out", str(out)]
     found = eval_3d_objects.main(arguments)
     report = json.loads(out.read_text())
     assert report["figures"] == found
@@ -54,6 +56,8 @@ def test_objects_are_named_and_described(run, tmp_path, capsys):
     ]
     said = capsys.readouterr().out
     assert "there is no file" in said
+    assert len(report["problems"]) == 2
+    assert "torn.jsonl" in report["problems"][0]
     assert "not judged by GPT" in said
     again = eval_3d_objects.main(arguments)
     assert again == found
@@ -64,4 +68,17 @@ def test_a_side_without_records_is_refused(run, tmp_path):
     path = run / "few.jsonl"
     path.write_text("\n".join(line for line in lines if '"train"' in line))
     with pytest.raises(ValueError, match="3 training and 0 other records"):
+        eval_3d_objects.main([str(run), "--data", str(path), "--out", str(tmp_path / "o.json")])
+
+
+def test_records_of_which_none_can_be_asked_are_refused(run, tmp_path):
+    path = run / "lost.jsonl"
+    rows = [json.loads(line) for line in (run / "objects.jsonl").read_text().splitlines()]
+    for row in rows:
+        if row["split"] != "train":
+            row["turns"][0]["content"][0] = {"cloud": {"file": "none.npz"}}
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(
+        ValueError, match="no held-out record of kind 'class' can be asked .*there is no file"
+    ):
         eval_3d_objects.main([str(run), "--data", str(path), "--out", str(tmp_path / "o.json")])

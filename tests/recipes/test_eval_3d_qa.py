@@ -14,6 +14,7 @@ from modalities.common import wordnet
 from recipes import eval_3d_qa
 from unitok.command import command
 from unitok.data.sources import Record, read
+from unitok.eval.qa3d import ask
 from unitok.eval.qa3d.ask import prefaced
 from unitok.generate import Sampler
 from unitok.run import reopen
@@ -91,13 +92,21 @@ def test_predictions_are_scored_beside_what_sees_nothing(tmp_path, questions, ca
 def test_training_questions_take_the_place_of_the_other_scenes(tmp_path, questions):
     train = tmp_path / "train.json"
     row = {"scene_id": "t", "question_id": "t0", "question": "What is it?", "answers": ["lamp"]}
-    train.write_text(json.dumps([row]))
+    train.write_text(json.dumps([row, {**row, "question_id": "t1", "answers": [3]}]))
     given = tmp_path / "pred.json"
-    given.write_text(json.dumps([{"question_id": "q0", "answer_top10": ["bed"]}]))
+    half = {"question_id": "q1", "answer_top10": ["\ud800"]}
+    given.write_text(json.dumps([{"question_id": "q0", "answer_top10": ["bed"]}, half]))
     arguments = ["--format", "scanqa", "--questions", str(questions), "--predictions", str(given)]
     found = eval_3d_qa.main([*arguments, "--train", str(train), "--out", str(tmp_path / "r.json")])
     assert found["majority"]["em1"] == found["blind"]["nearest"]["em1"] == 0.25
     assert found["fitted_on"] == "training questions"
+    assert found["first_problems"] == [
+        "train.json, record 1: its 'answers' is [3] and not a list of texts; left out",
+        "pred.json, record 1: its 'answer_top10' is ['\\ud800']: half a character (a lone surrogate) is no text; left out",
+    ]
+    with pytest.raises(FileNotFoundError):
+        eval_3d_qa.main([*arguments[:-1], str(tmp_path / "mistyped" / "p.json")])
+    assert not (tmp_path / "mistyped").exists()  # what is only read makes no folder
 
 
 def test_a_run_answers_and_its_submission_is_scored(tmp_path, questions, run):
@@ -119,7 +128,7 @@ def test_a_run_answers_and_its_submission_is_scored(tmp_path, questions, run):
     assert again.read_text() == given.read_text()
 
 
-def test_what_is_asked_first_is_answered_and_read(tmp_path, questions, run):
+def test_what_is_asked_first_is_answered_once_and_read(tmp_path, questions, run, monkeypatch):
     run_of, decoder = reopen(run)
     sampler = Sampler(decoder.eval(), run_of.vocabulary, run_of.modalities)
     rows = [row for row in read(run / "rooms.jsonl") if isinstance(row, Record)]
@@ -136,8 +145,12 @@ def test_what_is_asked_first_is_answered_and_read(tmp_path, questions, run):
     given = tmp_path / "pred.json"
     arguments = ["--format", "scanqa", "--questions", str(questions), "--predictions", str(given)]
     arguments += ["--run", str(run), "--data", str(run / "rooms.jsonl"), "--draws", "0", "--budget", "8"]
+    calls = []
+    once = prefaced
+    monkeypatch.setattr(ask, "prefaced", lambda *given: calls.append(given) or once(*given))
     found = eval_3d_qa.main([*arguments, "--out", str(tmp_path / "r.json"), "--first", "What is there?"])
     assert found["answered"] == 2
+    assert len(calls) == 1  # asked twice, the scene would be described twice
 
 
 def test_questions_without_answers_get_a_submission_alone(tmp_path, questions, run):

@@ -46,7 +46,6 @@ def submission(
         data: records with turns whose keys are question ids.
         questions: those that are asked.
         out: file to write.
-        first: what is asked about the scene before the question; the model reads its own answer to it.
         draws, temperature, budget: as in `answers`.
         first: what is asked about a scene before its question; the model then reads its own answer, too.
 
@@ -54,8 +53,6 @@ def submission(
         ValueError: no question has a record.
     """
     chosen, problems = matched(data, questions)
-    if first:
-        chosen = prefaced(sampler, chosen, first)
     if first:
         chosen = prefaced(sampler, chosen, first)
     documents, refused = documents_of(chosen, sampler.vocabulary, sampler.modalities)

@@ -54,7 +54,8 @@ def clean(answer: str) -> str:
 def match(answer: str, references: Sequence[str]) -> tuple[bool, bool]:
     """Whether a cleaned answer is one of the cleaned references, and whether it is or lies inside one or round one.
 
-    Spaces do not count for the second. An empty answer is never right.
+    Spaces do not count for the second. An empty answer is never right, nor is one beside a reference of which nothing is
+    left (LEO's script finds that one inside every answer).
     """
     answer, wanted = clean(answer), [clean(one) for one in references]
     if not answer:
@@ -62,4 +63,5 @@ def match(answer: str, references: Sequence[str]) -> tuple[bool, bool]:
     if answer in wanted:
         return True, True
     tight = "".join(answer.split())
-    return False, any(tight in one or one in tight for one in ("".join(text.split()) for text in wanted))
+    inside = ("".join(text.split()) for text in wanted)
+    return False, any(one and (tight in one or one in tight) for one in inside)

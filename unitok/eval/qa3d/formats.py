@@ -101,16 +101,19 @@ def read(
         raise ValueError(f"format {name!r}: its answers are in a second file: give --annotations")
     found: dict[str, Question] = {}
     problems = []
+    seen: Counter[str] = Counter()
     for where, record in _records(name, path):
         try:
             if not isinstance(record, dict):
                 raise Unusable(f"{str(record)[:40]!r} is not an object")
+            if name == "3dllm":  # what is left out counts, too: no later question may take its number
+                place = str(record.get("scene_id"))
+                record = {**record, "question_id": f"{place}-{seen[place]}"}
+                seen[place] += 1
             question = READERS[name](record)
         except Unusable as error:
             problems.append(f"{where}: {error}; left out")
             continue
-        if name == "3dllm":
-            question = question._replace(id=f"{question.scene}-{_count(found, question.scene)}")
         if question.id in found:
             problems.append(f"{where}: question {question.id!r} is there already; the first is kept")
             continue
@@ -128,10 +131,6 @@ def read(
             f"{path} has no question {'with an answer ' if scored else ''}({problems[0] if problems else 'it is empty'})"
         )
     return questions, problems
-
-
-def _count(found: dict[str, Question], scene: str) -> int:
-    return Counter(question.scene for question in found.values())[scene]
 
 
 def _records(name: str, path: Path, key: str = "questions") -> Iterator[Placed]:
@@ -159,16 +158,27 @@ def _lines(path: Path) -> Iterator[Placed]:
 
 def _text(record: dict[str, Any], field: str) -> str:
     value = record.get(field)
-    if isinstance(value, (str, int)) and not isinstance(value, bool) and str(value).strip():
-        return str(value)
-    raise Unusable(f"its {field!r} is {value!r:.60} and not a text")
+    if not isinstance(value, (str, int)) or isinstance(value, bool) or not str(value).strip():
+        raise Unusable(f"its {field!r} is {value!r:.60} and not a text")
+    if not whole(str(value)):
+        raise Unusable(f"its {field!r} is {value!r:.60}: half a character (a lone surrogate) is no text")
+    return str(value)
+
+
+def whole(text: str) -> bool:
+    """Whether a text can be written as UTF-8; JSON's escapes can name half a character, which cannot."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def _texts(record: dict[str, Any], field: str) -> tuple[str, ...]:
     value = record.get(field)
-    if isinstance(value, list) and all(isinstance(one, str) for one in value):
-        return tuple(value)
-    raise Unusable(f"its {field!r} is {value!r:.60} and not a list of texts")
+    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+        raise Unusable(f"its {field!r} is {value!r:.60} and not a list of texts")
+    if not all(whole(one) for one in value):
+        raise Unusable(f"its {field!r} is {value!r:.60}: half a character (a lone surrogate) is no text")
+    if not all(one.strip() for one in value):
+        raise Unusable(f"its {field!r} is {value!r:.60}: an empty text is no answer to compare with")
+    return tuple(value)
 
 
 def _scanqa(record: dict[str, Any]) -> Question:
@@ -192,7 +202,8 @@ def _sqa3d(record: dict[str, Any]) -> Question:
 def _3dllm(record: dict[str, Any]) -> Question:
     said = _text(record, "question")
     text = said.replace("### human:", "").replace("### assistant:", "").strip()
-    return Question("", _text(record, "scene_id"), text, _texts(record, "answers"), kinds.sqa3d(text))
+    scene = _text(record, "scene_id")
+    return Question(record["question_id"], scene, text, _texts(record, "answers"), kinds.sqa3d(text))
 
 
 def _mmvet(record: dict[str, Any]) -> Question:

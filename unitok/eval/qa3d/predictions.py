@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from unitok.eval.qa3d.formats import Question, load
+from unitok.eval.qa3d.formats import Question, load, whole
 
 MOST = 10
 NO_BOX = [[0.0, 0.0, 0.0]] * 8
@@ -64,6 +64,8 @@ def _wrong(record: Any, scenes: Mapping[str, str], found: Mapping[str, list[str]
         return f"question {key!r} is about scene {scenes[key]!r} and not {scene!r}"
     if not isinstance(answers, list) or not answers or not all(isinstance(one, str) for one in answers):
         return f"its 'answer_top10' is {answers!r:.60} and not a list of texts"
+    if not all(whole(one) for one in answers):
+        return f"its 'answer_top10' is {answers!r:.60}: half a character (a lone surrogate) is no text"
     if len(answers) > MOST:
         return f"it has {len(answers)} answers, and at most {MOST} count"
     return ""

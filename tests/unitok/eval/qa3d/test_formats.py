@@ -61,6 +61,14 @@ def test_3dllm_and_mmvet(tmp_path):
     assert problems == ["q.jsonl, line 3: 'not json' is not an object; left out"] * 2
 
 
+def test_a_question_of_3dllm_keeps_its_number_beside_one_that_is_left_out(tmp_path):
+    rows = [{"question": f"What {n}?", "answers": ["x"], "scene_id": "a"} for n in range(3)]
+    rows[1]["answers"] = [5]
+    questions, problems = formats.read("3dllm", written(tmp_path / "q.json", rows))
+    assert [(one.id, one.text) for one in questions] == [("a-0", "What 0?"), ("a-2", "What 2?")]
+    assert problems == ["q.json, record 1: its 'answers' is [5] and not a list of texts; left out"]
+
+
 @pytest.mark.parametrize(
     ("record", "said"),
     [
@@ -69,6 +77,18 @@ def test_3dllm_and_mmvet(tmp_path):
         ({**ROW, "question_id": "q2", "question": " "}, "its 'question' is ' ' and not a text"),
         ({**ROW, "question_id": "q2", "answers": "left"}, "its 'answers' is 'left' and not a list of texts"),
         ({**ROW, "question_id": "q2", "answers": []}, "question 'q2' has no answer to compare with"),
+        (
+            {**ROW, "question_id": "q2", "answers": ["left", " "]},
+            "an empty text is no answer to compare with",
+        ),
+        (
+            {**ROW, "question_id": "q2", "answers": ["\ud800"]},
+            "half a character (a lone surrogate) is no text",
+        ),
+        (
+            {**ROW, "question_id": "q2", "question": "\udc00?"},
+            "half a character (a lone surrogate) is no text",
+        ),
         (ROW, "question 'q1' is there already; the first is kept"),
     ],
 )

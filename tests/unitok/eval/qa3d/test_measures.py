@@ -175,6 +175,7 @@ def test_cleaned_answers(said, cleaned):
         ("lamp", ["table"], (False, False)),
         ("", ["table"], (False, False)),
         ("?", ["table"], (False, False)),
+        ("chair", ["?", "lamp"], (False, False)),
     ],
 )
 def test_refined_match(answer, references, found):
