@@ -82,14 +82,16 @@ def from_npz(path: Path, array: str = "", labels: str = "", sampled: int = 4096,
             raise ValueError(f"{path} has the arrays {', '.join(held)}, none of them called {wanted!r}")
     found = held[name]
     classes = held[labels] if labels else None
-    if classes is not None and len(classes) != len(found):
-        raise ValueError(f"{path}: {len(classes)} {labels} for {len(found)} {name}: give one for each")
+    if found.ndim == 0:
+        raise ValueError(f"{path}: {name} is a single value: need numbers [n, N, 3]")
+    if classes is not None:
+        classes = io.checked_labels(classes, len(found), f"{path}: {labels}")
     if found.dtype == np.uint8 and found.ndim == 2:
         stack, rows = _from_voxels(found, sampled, seed, f"{path}: {name}")
     else:
         stack, rows = io.checked_stack(found, f"{path}: {name}"), list(range(len(found)))
-    numbers = None if classes is None else torch.from_numpy(classes[rows].astype(np.int64))
-    names = tuple(str(each) for each in held["names"]) if "names" in held and labels else ()
+    numbers = None if classes is None else torch.from_numpy(classes[rows])
+    names = tuple(str(each) for each in np.atleast_1d(held["names"])) if "names" in held and labels else ()
     return Clouds(stack[..., :3], numbers, rows, names, stack[..., 3:] if stack.shape[-1] > 3 else None)
 
 
@@ -134,12 +136,15 @@ def split(path: Path, settings: CloudData) -> tuple[Clouds, Clouds]:
 
 def _from_records(path: Path, settings: CloudData) -> tuple[Clouds, Tensor]:
     """Clouds of a list of records, and which of them are held out."""
-    records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    clouds = []
-    for number, record in enumerate(records, 1):
-        if settings.field not in record:
-            raise ValueError(f"{path} record {number} has no {settings.field!r}: name the field, data.field")
+    records, clouds = [], []
+    for number, line in enumerate(path.read_bytes().decode("utf-8-sig", errors="replace").split("\n"), 1):
+        if not line.strip():
+            continue
+        record = _record(line, f"{path}, line {number}", settings)
+        records.append(record)
         clouds.append(io.load(path.parent / record[settings.field]["file"]))
+    if not clouds:
+        raise ValueError(f"{path} holds no records: give a line of JSON for each cloud")
     counts = {len(cloud) for cloud in clouds}
     if len(counts) != 1:
         raise ValueError(
@@ -155,6 +160,26 @@ def _from_records(path: Path, settings: CloudData) -> tuple[Clouds, Tensor]:
     stack = torch.stack([cloud[:, :width] for cloud in clouds])
     colours = stack[..., 3:] if width > 3 else None
     return Clouds(stack[..., :3], numbers, list(range(len(clouds))), names, colours), out
+
+
+def _record(line: str, where: str, settings: CloudData) -> dict[str, Any]:
+    """One line as a record with a cloud's file, its class where classes are wanted, and a side or a key to find it by."""
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{where} is not JSON ({error})") from error
+    if not isinstance(record, dict):
+        raise ValueError(f"{where}: {line[:40]!r} is not an object with named fields")
+    if settings.field not in record:
+        raise ValueError(f"{where} has no {settings.field!r}: name the field, data.field")
+    cloud = record[settings.field]
+    if not isinstance(cloud, dict) or not isinstance(cloud.get("file"), str):
+        raise ValueError(f'{where}: {settings.field!r} is {cloud!r:.60} and not {{"file": PATH}}')
+    if settings.labels and settings.labels not in record:
+        raise ValueError(f"{where} has no class {settings.labels!r}: name the field, data.labels")
+    if "split" not in record and "key" not in record:
+        raise ValueError(f"{where} has neither 'split' nor 'key': give one, by which clouds are held out")
+    return record
 
 
 def _is_out(record: Mapping[str, Any]) -> bool:

@@ -11,8 +11,11 @@ dropped, as are the colours of the other formats.
 from __future__ import annotations
 
 import io as streams
+import re
 import tempfile
+import tokenize
 import zipfile
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +36,12 @@ OPEN3D = (".pcd", ".pts", ".stl")
 SUFFIXES = (*OWN, ".off", *OPEN3D)
 ARRAY = "points"
 """Name of the array in an .npz; if it is missing, an only array is taken."""
+DECIMAL_COMMAS = re.compile(r"\s*[-+]?\d+,\d+(?:[;\s]+[-+]?\d+,\d+){2,}\s*$")
+DAMAGE = (
+    ValueError, EOFError, KeyError, AttributeError, TypeError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error,
+    tokenize.TokenError,
+)  # fmt: skip
+"""What numpy raises where an .npy or .npz is none, is packed or encrypted in another way, or has flipped bytes."""
 
 
 def as_cloud(item: Any, rgb: bool = False) -> Tensor:
@@ -47,7 +56,9 @@ def as_cloud(item: Any, rgb: bool = False) -> Tensor:
             f"{str(item)[:60]!r} is not a cloud: load() files first, encode() takes points [n, 3]"
         )
     try:
-        points = item.detach().cpu() if isinstance(item, Tensor) else torch.as_tensor(np.asarray(item))
+        points = (
+            item.detach().cpu() if isinstance(item, Tensor) else torch.as_tensor(_plain(np.asarray(item)))
+        )
     except (TypeError, ValueError) as error:
         raise TypeError(f"a {type(item).__name__} is not a cloud: give numbers of shape [n, 3]") from error
     if points.dim() != 2 or points.shape[1] < 3 or points.is_complex():
@@ -144,9 +155,14 @@ def arrays(path: str | Path) -> dict[str, NDArray[Any]]:
         ValueError: not a readable .npz; the file is named.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        file = np.load(path, allow_pickle=False)
+        if isinstance(file, np.ndarray):
+            raise ValueError("it is one array without a name, an .npy")
+        with file:
             return {name: file[name] for name in file.files}
-    except (ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile) as error:
+    except FileNotFoundError:
+        raise
+    except (*DAMAGE, OSError) as error:
         raise ValueError(f"{path} is not a readable .npz of plain numbers ({error})") from error
 
 
@@ -174,14 +190,45 @@ def checked_stack(found: NDArray[Any], where: str) -> Tensor:
     return torch.from_numpy(found if found.dtype == np.float16 else found.astype(np.float32))
 
 
+def checked_labels(found: NDArray[Any], count: int, where: str, classes: int = 0) -> NDArray[np.int64]:
+    """Numbers of classes int64 [count], of an array [count] or [count, 1].
+
+    Args:
+        classes: how many there are; 0: it is not known.
+
+    Raises:
+        ValueError: another shape, or a label that is no whole number from 0, or too large; the record is named.
+    """
+    labels = found[:, 0] if found.ndim == 2 and found.shape[1] == 1 else found
+    if labels.shape != (count,):
+        raise ValueError(f"{where} has {count} clouds, but labels of shape {list(found.shape)}: one for each")
+    if labels.dtype.kind not in "iufb":
+        raise ValueError(f"{where} has labels of type {labels.dtype}: give each class a number, from 0")
+    top = classes or np.iinfo(np.int64).max
+    bad = ~((labels >= 0) & (labels < top) & (labels == np.floor(labels)))
+    if bad.any():
+        label, rule = labels[bad.argmax()], f"none of {classes} classes" if classes else "no number from 0"
+        raise ValueError(f"{where}, record {int(bad.argmax())}: label {label} is {rule}")
+    return labels.astype(np.int64)
+
+
+def _plain(found: NDArray[Any]) -> NDArray[Any]:
+    """Numbers as torch takes them: this machine's byte order, at most 64 bits, no steps backwards."""
+    if found.dtype.kind == "f" and found.itemsize > 8:
+        found = found.astype(np.float64)
+    return np.ascontiguousarray(found, dtype=found.dtype.newbyteorder("="))
+
+
 def _shortest(value: np.float32) -> str:
     return np.format_float_positional(value, unique=True, trim="-")
 
 
 def _read_text(data: bytes) -> ArrayLike:
-    """Lines of three or more numbers; blank lines and lines that start with # are skipped."""
+    """Lines of three or more numbers, with spaces or commas between; blank lines and those with # are skipped."""
     rows: list[list[float]] = []
-    for number, line in enumerate(data.decode("utf-8", errors="replace").splitlines(), 1):
+    for number, line in enumerate(data.decode("utf-8-sig", errors="replace").splitlines(), 1):
+        if DECIMAL_COMMAS.match(line):
+            raise ValueError(f"line {number} {line[:40]!r} has decimal commas: write points")
         words = line.replace(",", " ").split()
         if not words or words[0].startswith("#"):
             continue
@@ -202,7 +249,7 @@ def _read_numpy(data: bytes, suffix: str) -> NDArray[Any]:
             if ARRAY not in names and len(names) != 1:
                 raise ValueError(f"it has the arrays {names}, none of them called {ARRAY!r}")
             found = found[ARRAY if ARRAY in names else names[0]]
-    except (ValueError, EOFError, OSError, KeyError, AttributeError, zipfile.BadZipFile) as error:
+    except (*DAMAGE, OSError) as error:
         raise ValueError(f"not a readable {suffix} of plain numbers ({error})") from error
     if not isinstance(found, np.ndarray) or not np.issubdtype(found.dtype, np.number):
         raise ValueError(f"not a readable {suffix} of plain numbers")

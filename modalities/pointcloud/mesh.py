@@ -23,7 +23,7 @@ def read_obj(data: bytes) -> tuple[NDArray[np.float64], list[NDArray[np.int64]]]
     """
     vertices: list[list[float]] = []
     faces: list[NDArray[np.int64]] = []
-    for number, line in enumerate(data.decode("utf-8", errors="replace").splitlines(), 1):
+    for number, line in enumerate(data.decode("utf-8-sig", errors="replace").splitlines(), 1):
         word, *rest = line.split() or [""]
         try:
             if word == "v":
@@ -50,7 +50,7 @@ def read_off(data: bytes) -> tuple[NDArray[np.float64], list[NDArray[np.int64]]]
     Raises:
         ValueError: not an OFF file, cut short, or a line with a bad number, named.
     """
-    text = data.decode("utf-8", errors="replace").splitlines()
+    text = data.decode("utf-8-sig", errors="replace").splitlines()
     lines = [(n, each) for n, line in enumerate(text, 1) if (each := line.partition("#")[0].strip())]
     head = OFF.match(lines[0][1]) if lines else None
     if head is None:

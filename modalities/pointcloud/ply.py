@@ -7,6 +7,7 @@ colours as bytes, which is what other programs expect. The rest is skipped.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ TYPES = {
 }  # fmt: skip
 COLOURS = ("red", "green", "blue")
 LONGEST_HEADER = 65_536
+END = re.compile(rb"^end_header[ \t\r]*\n", re.MULTILINE)  # a comment may hold the word, too
 
 
 class Property(NamedTuple):
@@ -108,12 +110,11 @@ def _header(data: bytes) -> tuple[str, list[Element], bytes]:
     """Byte order ("ascii", "<", ">"), elements, and what follows the header."""
     if not data.startswith(b"ply"):
         raise ValueError(f"not a PLY file: it starts with {data[:8]!r} and not with b'ply'")
-    end = data.find(b"end_header", 0, LONGEST_HEADER)
-    line_end = data.find(b"\n", end)
-    if end < 0 or line_end < 0:
+    end = END.search(data, 0, LONGEST_HEADER)
+    if end is None:
         raise ValueError("PLY header has no end_header line: the file is damaged or cut short")
     order, elements = "", list[Element]()
-    for line in data[:end].decode("ascii", errors="replace").splitlines():
+    for line in data[: end.start()].decode("ascii", errors="replace").splitlines():
         match line.split():
             case ["format", form, _]:
                 order = {"ascii": "ascii", "binary_little_endian": "<", "binary_big_endian": ">"}.get(
@@ -133,7 +134,7 @@ def _header(data: bytes) -> tuple[str, list[Element], bytes]:
         raise ValueError(
             "PLY header names no known format: ascii, binary_little_endian or binary_big_endian 1.0"
         )
-    return order, elements, data[line_end + 1 :]
+    return order, elements, data[end.end() :]
 
 
 Table = dict[str, Sequence[object] | NDArray[np.generic]]
@@ -156,7 +157,7 @@ def _ascii(body: bytes, elements: list[Element]) -> dict[str, Table]:
         lists: dict[str, list[object]] = {name: [] for name in names}
         for _ in range(element.rows):
             for each in element.properties:
-                size = int(words[at]) if each.length else 1
+                size = _size(int(words[at])) if each.length else 1
                 at += bool(each.length)
                 values = [float(word) for word in words[at : at + size]]
                 if len(values) < size:
@@ -165,6 +166,13 @@ def _ascii(body: bytes, elements: list[Element]) -> dict[str, Table]:
                 at += size
         tables[element.name] = dict(lists)
     return tables
+
+
+def _size(count: int) -> int:
+    """The length of a list; a negative one would send the reader back."""
+    if count < 0:
+        raise ValueError(f"a list of {count} values")
+    return count
 
 
 def _binary(body: bytes, elements: list[Element], order: str) -> dict[str, Table]:
@@ -183,7 +191,7 @@ def _binary(body: bytes, elements: list[Element], order: str) -> dict[str, Table
                 size = 1
                 if each.length:
                     count = np.dtype(order + each.length)
-                    size = int(np.frombuffer(body, dtype=count, count=1, offset=at)[0])
+                    size = _size(int(np.frombuffer(body, dtype=count, count=1, offset=at)[0]))
                     at += count.itemsize
                 kind = np.dtype(order + each.type)
                 values = np.frombuffer(body, dtype=kind, count=size, offset=at) if size else np.zeros(0, kind)

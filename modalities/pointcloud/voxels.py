@@ -17,11 +17,16 @@ def unpack(packed: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Rows of packed bits [n, bytes] as grids [n, S, S, S] in C order, S being the largest that fits the bits.
 
     Raises:
-        ValueError: not uint8 [n, bytes].
+        ValueError: not uint8 [n, bytes], or bytes that are no cube's.
     """
     if packed.ndim != 2 or packed.dtype != np.uint8:
         raise ValueError(f"voxels {list(packed.shape)} {packed.dtype}: give packed bits, uint8 [n, bytes]")
     side = int(np.floor(np.cbrt(8 * packed.shape[1]) + 1e-9))
+    if side < 1 or -(-(side**3) // 8) != packed.shape[1]:
+        raise ValueError(
+            f"voxels of {packed.shape[1]} bytes a grid: a cube of {max(side, 1)} cells a side has "
+            f"{-(-(max(side, 1) ** 3) // 8)}, so pack whole cubes"
+        )
     return np.unpackbits(packed, axis=1)[:, : side**3].astype(bool).reshape(-1, side, side, side)
 
 

@@ -15,7 +15,6 @@ Points come out in the unit sphere. Every mistake names its file, and the record
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -65,7 +64,14 @@ def read_labelled(train: Path, test: Path | None = None, *, points: int = 1024) 
         if test is None:
             raise ValueError(f"{train} has one part of the data: name the other with data.test")
         parts = [_h5(path) for path in (train, test)]
-        names = tuple(str(i) for i in range(1 + max(int(part[1].max(initial=-1)) for part in parts)))
+        classes = 1 + max(int(labels.max(initial=-1)) for _, labels in parts)
+        if classes > sum(
+            len(labels) for _, labels in parts
+        ):  # a damaged label would make millions of classes
+            raise ValueError(
+                f"{train} and {test} have labels up to {classes - 1} and fewer clouds: number the classes from 0 on"
+            )
+        names = tuple(map(str, range(classes)))
         found = [
             _part(p, y, len(names), path, points) for (p, y), path in zip(parts, (train, test), strict=True)
         ]
@@ -93,22 +99,15 @@ def _part(
 ) -> Part:
     """Check one part and put its clouds into the unit sphere."""
     where = f"{path}: {name}"
-    labels = labels.reshape(len(labels), -1)[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
-    if clouds.ndim != 3 or clouds.shape[2] < 3 or not len(clouds):
-        raise ValueError(f"{where} has shape {list(clouds.shape)}: need at least one cloud, [n, N, 3]")
-    if labels.shape != (len(clouds),):
+    if clouds.dtype.kind not in "iuf" or clouds.ndim != 3 or clouds.shape[2] < 3 or not len(clouds):
         raise ValueError(
-            f"{where} has {len(clouds)} clouds, but labels of shape {list(labels.shape)}: one for each"
+            f"{where} has shape {list(clouds.shape)} {clouds.dtype}: need numbers of at least one cloud, [n, N, 3]"
         )
     if clouds.shape[1] < points:
         raise ValueError(
             f"{where} has clouds of {clouds.shape[1]} points, {points} are wanted: lower data.points"
         )
-    outside = ((labels < 0) | (labels >= classes) | (labels != labels.astype(np.int64))).nonzero()[0]
-    if len(outside):
-        raise ValueError(
-            f"{where}, record {outside[0]}: label {labels[outside[0]]} is none of {classes} classes"
-        )
+    numbers = io.checked_labels(labels, len(clouds), where, classes)
     tensor = torch.from_numpy(np.ascontiguousarray(clouds[:, :, :3], dtype=np.float32))
     bad = (~tensor.isfinite()).flatten(1).any(1).nonzero()
     if len(bad):
@@ -119,20 +118,17 @@ def _part(
         raise ValueError(
             f"{where}, record {int(flat[0])}: all its points are in one place: remove the record"
         )
-    return Part(unit.points, torch.from_numpy(labels.astype(np.int64)))
+    return Part(unit.points, torch.from_numpy(numbers))
 
 
 def _npz(path: Path) -> Mapping[str, NDArray[Any]]:
-    try:
-        with np.load(path, allow_pickle=False) as found:
-            missing = [name for name in ARRAYS if name not in found.files]
-            if missing:
-                raise ValueError(
-                    f"{path} lacks {', '.join(missing)}: it has {', '.join(found.files) or 'nothing'}"
-                )
-            return {name: found[name] for name in ARRAYS}
-    except (OSError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is no readable .npz ({error}): copy it again") from error
+    found = io.arrays(path)
+    missing = [name for name in ARRAYS if name not in found]
+    if missing:
+        raise ValueError(f"{path} lacks {', '.join(missing)}: it has {', '.join(found) or 'nothing'}")
+    if found["names"].ndim != 1 or not len(found["names"]):
+        raise ValueError(f"{path}: names has shape {list(found['names'].shape)}: need a name for each class")
+    return found
 
 
 def _h5(path: Path) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -150,7 +146,8 @@ def _h5(path: Path) -> tuple[NDArray[Any], NDArray[Any]]:
             missing = [name for name in ("data", "label") if not isinstance(file.get(name), h5py.Dataset)]
             if missing:
                 raise ValueError(f"{path} lacks {', '.join(missing)}: it has {', '.join(file) or 'nothing'}")
-            return np.asarray(file["data"]), np.asarray(file["label"])
+            clouds, labels = np.asarray(file["data"]), np.asarray(file["label"])
+            return clouds, io.checked_labels(labels, len(clouds) if clouds.ndim else 0, f"{path}: label")
     except OSError as error:
         raise ValueError(f"{path} is no readable HDF5 file ({error}): copy it again") from error
 
@@ -201,11 +198,16 @@ def _loaded(files: Sequence[tuple[Path, int]], classes: int, folder: Path, part:
     clouds = []
     for path, _ in files:
         if path.suffix == ".txt":
-            cloud = io.read(path.read_bytes(), ".xyz")
+            try:
+                cloud = io.read(path.read_bytes(), ".xyz")
+            except ValueError as error:
+                raise ValueError(f"{path}: {error}") from error
         else:
             cloud = io.load(path)[:, :3]
         if len(cloud) < points:
             raise ValueError(f"{path} has {len(cloud)} points, {points} are wanted: lower data.points")
+        if bool((cloud == cloud[0]).all()):
+            raise ValueError(f"{path}: all its points are in one place: remove the file")
         clouds.append(
             cloud[:points] if path.suffix == ".txt" else stride(cloud, points)
         )  # .txt: farthest first

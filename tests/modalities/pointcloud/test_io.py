@@ -216,3 +216,56 @@ def test_real_open3d_reads_points_and_meshes_and_damage_is_an_error() -> None:
     for suffix in io.OPEN3D:
         with pytest.raises(ValueError, match="no points"):
             io.read(b"junk", suffix)
+
+
+def test_arrays_of_any_byte_order_width_and_step_are_clouds() -> None:
+    for kind in (">f4", ">f2", np.longdouble, ">i4"):
+        stream = streams.BytesIO()
+        np.save(stream, np.arange(9).reshape(3, 3).astype(kind))
+        assert io.read(stream.getvalue(), ".npy").tolist() == [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
+    assert io.as_cloud(np.arange(6.0).reshape(2, 3)[::-1]).tolist() == [[3, 4, 5], [0, 1, 2]]
+
+
+def test_a_byte_order_mark_costs_nothing() -> None:
+    mark = b"\xef\xbb\xbf"
+    assert io.read(mark + b"0 0 0\r\n1 0 0\r\n", ".xyz").tolist() == [[0, 0, 0], [1, 0, 0]]
+    assert len(io.read(mark + b"v 0 0 0\nv 1 0 0\nv 0 1 0\n", ".obj")) == 3
+    assert len(io.read(mark + b"OFF 3 1 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 2\n", ".off")) == 2048
+
+
+def test_decimal_commas_are_not_read_as_two_numbers() -> None:
+    with pytest.raises(ValueError, match="line 1 '1,5 2,5 3,5' has decimal commas"):
+        io.read(b"1,5 2,5 3,5\n", ".xyz")
+    assert io.read(b"1,5,2\n1, 5, 2\n1.5,2 3\n", ".xyz").tolist() == [[1, 5, 2], [1, 5, 2], [1.5, 2, 3]]
+
+
+@pytest.mark.parametrize("form", ["ascii", "binary_little_endian"])
+def test_ply_lists_are_never_of_negative_length(form: str) -> None:
+    head = f"ply\nformat {form} 1.0\ncomment end_header comes below\nelement vertex 1\n"
+    head += "".join(f"property float {axis}\n" for axis in "xyz")
+    head += "element face 2\nproperty list char int vertex_indices\nend_header\n"
+    body = b"0 0 0\n-1\n" if form == "ascii" else struct.pack("<fffbi", 0, 0, 0, -1, 0)
+    with pytest.raises(ValueError, match="a list of -1 values"):
+        read_ply(head.encode() + body)
+
+
+def test_flipped_bytes_of_packed_arrays_are_one_sentence(tmp_path: Path) -> None:
+    path, random = tmp_path / "packed.npz", np.random.default_rng(0)
+    np.savez_compressed(path, points=random.normal(size=(40, 3)))
+    whole = path.read_bytes()
+    refused = 0
+    for place in random.integers(len(whole), size=300):
+        torn = bytearray(whole)
+        torn[place] ^= 1 + int(random.integers(255))
+        path.write_bytes(torn)
+        for read in (io.arrays, io.load):
+            try:
+                read(path)
+            except ValueError as error:
+                assert "packed.npz" in str(error)  # noqa: PT017
+                refused += 1
+    assert refused > 100
+    np.save(tmp_path / "bare.npy", np.ones((2, 3)))
+    (tmp_path / "bare.npy").rename(path)
+    with pytest.raises(ValueError, match="it is one array without a name"):
+        io.arrays(path)

@@ -34,6 +34,8 @@ def test_packed_bits_come_back() -> None:
     assert (unpack(np.packbits(grid.reshape(2, -1), axis=1)) == grid).all()
     with pytest.raises(ValueError, match="packed bits"):
         unpack(np.zeros((3, 4)))
+    with pytest.raises(ValueError, match="voxels of 100 bytes a grid: a cube of 9 cells a side has 92"):
+        unpack(np.zeros((3, 100), np.uint8))
 
 
 def test_a_box_has_the_faces_of_its_sides() -> None:
@@ -92,6 +94,43 @@ def test_arrays_that_are_not_there_are_named(file: Path, tmp_path: Path) -> None
     np.savez(tmp_path / "one.npz", points=np.concatenate([points, points[:7], points[8:]]))
     with pytest.raises(ValueError, match="cloud 7 has all its points in one place"):
         split(tmp_path / "one.npz", CloudData(train="one.npz"))
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        (np.array(["a", "b", "c"]), "odd.npz: label has labels of type <U1"),
+        (np.array([0, -1, 1]), "odd.npz: label, record 1: label -1 is no number from 0"),
+        (np.array([0, 1.5, 1]), "record 1: label 1.5"),
+        (np.array([0, 1]), r"3 clouds, but labels of shape \[2\]"),
+        (np.array(1), r"labels of shape \[\]"),
+    ],
+)
+def test_labels_that_name_no_class_are_refused(tmp_path: Path, labels: np.ndarray, said: str) -> None:
+    np.savez(tmp_path / "odd.npz", points=np.random.default_rng(0).random((3, 9, 3)), label=labels)
+    with pytest.raises(ValueError, match=said):
+        from_npz(tmp_path / "odd.npz", labels="label")
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("{torn", "line 2 is not JSON"),
+        ("[1]", r"line 2: '\[1\]' is not an object"),
+        ('{"key": "a", "cloud": "a.ply"}', "line 2: 'cloud' is 'a.ply' and not"),
+        ('{"cloud": {"file": "a.ply"}, "kind": "x"}', "line 2 has neither 'split' nor 'key'"),
+        ('{"key": "a", "cloud": {"file": "a.ply"}}', "line 2 has no class 'kind'"),
+    ],
+)
+def test_records_that_are_no_clouds_are_named(tmp_path: Path, line: str, said: str) -> None:
+    (tmp_path / "c.xyz").write_text("0 0 0\n1 0 0\n")
+    good = '{"key": "c", "cloud": {"file": "c.xyz"}, "kind": "x"}'
+    (tmp_path / "list.jsonl").write_text(f"\ufeff{good}\r\n{line}\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=f"list.jsonl, {said}"):
+        split(tmp_path / "list.jsonl", CloudData(train="list.jsonl", labels="kind"))
+    (tmp_path / "list.jsonl").write_text("\n")
+    with pytest.raises(ValueError, match="holds no records"):
+        split(tmp_path / "list.jsonl", CloudData(train="list.jsonl"))
 
 
 def test_modelnet10_is_read_whole() -> None:

@@ -53,6 +53,11 @@ def nan_at(cloud):
         ({"points_test": np.zeros((0, 16, 3)), "label_test": np.zeros(0)}, "at least one cloud"),
         ({"points_test": np.ones((2, 48))}, r"shape \[2, 48\]"),
         ({"points_train": RNG.normal(size=(6, 9, 3))}, "clouds of 9 points, 16 are wanted"),
+        ({"label_train": np.array(list("aaabbb"))}, r"data.npz: points_train has labels of type <U1"),
+        ({"label_train": np.array([0, 0, 0.5, 1, 1, 1])}, "record 2: label 0.5 is none of 2 classes"),
+        ({"points_train": np.full((6, 16, 3), "a")}, r"shape \[6, 16, 3\] <U1: need numbers"),
+        ({"names": np.array("bed")}, r"data.npz: names has shape \[\]: need a name for each class"),
+        ({"names": np.array([{}], dtype=object)}, r"data.npz is not a readable .npz"),
     ],
 )
 def test_wrong_arrays_are_named(tmp_path, changes, match):
@@ -64,7 +69,7 @@ def test_other_files_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="no such file or folder"):
         read_labelled(tmp_path / "none.npz")
     (tmp_path / "bad.npz").write_bytes(b"")
-    with pytest.raises(ValueError, match=r"bad.npz is no readable .npz"):
+    with pytest.raises(ValueError, match=r"bad.npz is not a readable .npz"):
         read_labelled(tmp_path / "bad.npz")
     (tmp_path / "a.csv").write_text("1,2,3")
     with pytest.raises(ValueError, match="not from '.csv'"):
@@ -85,6 +90,14 @@ def test_scanobjectnn_files(tmp_path):
     assert found.names == ("0", "1")
     with pytest.raises(ValueError, match="name the other with data.test"):
         read_labelled(tmp_path / "train.h5")
+    for label, said in (
+        (10**9, "labels up to 1000000000 and fewer clouds"),
+        (np.nan, "label nan is no number"),
+    ):
+        with h5py.File(tmp_path / "far.h5", "w") as file:
+            file["data"], file["label"] = np.ones((2, 20, 3)), np.array([0, label])
+        with pytest.raises(ValueError, match=said):
+            read_labelled(tmp_path / "train.h5", tmp_path / "far.h5")
     with h5py.File(tmp_path / "odd.h5", "w") as file:
         file["points"] = np.ones((2, 20, 3))
     with pytest.raises(ValueError, match="odd.h5 lacks data, label: it has points"):
@@ -106,8 +119,11 @@ def test_modelnet_folders(tmp_path):
     assert found.names == ("bed", "night_stand")
     assert found.train.labels.tolist() == [0, 1]
     assert found.test.points.shape == (1, 16, 3)
+    (tmp_path / "bed" / "bed_0001.txt").write_text("1,2,3\n" * 16)
+    with pytest.raises(ValueError, match="bed_0001.txt: all its points are in one place"):
+        read_labelled(tmp_path, points=16)
     (tmp_path / "bed" / "bed_0001.txt").write_text("")
-    with pytest.raises(ValueError, match="at least one"):
+    with pytest.raises(ValueError, match="bed_0001.txt: .*at least one"):
         read_labelled(tmp_path, points=16)
     (tmp_path / "bed" / "bed_0001.txt").write_text("1,2,3\n4,5,6\n")
     with pytest.raises(ValueError, match="bed_0001.txt has 2 points, 16 are wanted"):
