@@ -45,8 +45,18 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     args = parser().parse_args(arguments)
     if args.out.suffix != ".json":
         raise ValueError(f"--out {args.out}: name a .json file; the picture and the page go beside it")
+    for name, least in (("most", 0), ("steps", 0), ("points", 1), ("rows", 1)):
+        if getattr(args, name) < least:
+            raise ValueError(f"--{name} {getattr(args, name)}: give at least {least}")
+    if args.train_array and not (args.labels and args.train_labels):
+        raise ValueError("--train-array needs --labels and --train-labels: classes are told with labels")
+    args.out.parent.mkdir(parents=True, exist_ok=True)
     made = None if args.generated is None else read_set(args.generated, args.points)
     test = from_npz(args.data, args.array, args.labels, sampled=2048)
+    if made is not None and args.points > test.points.shape[1] // 2:
+        raise ValueError(
+            f"--points {args.points}: half of each cloud is compared with, {test.points.shape[1] // 2} points"
+        )
     if args.most:
         test = test.take(even(len(test.points), args.most))
     tokenizer = PointTokenizer(args.weights)
@@ -63,7 +73,6 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         reference = unit_sphere(others.float()).points
         report["generation"] = generated(made, reference[:, : args.points])
     picture = sheet(given, found, made, args.rows)
-    args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     picture.save(args.out.with_suffix(".png"))
     args.out.with_suffix(".html").write_text(page(report, picture), encoding="utf-8")

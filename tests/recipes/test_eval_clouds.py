@@ -65,3 +65,12 @@ def test_refusals_are_one_sentence(recipe: ModuleType, data: Path, tmp_path: Pat
         recipe.main(["--data", str(data / "boxes.npz"), "--out", str(tmp_path / "a.png")])
     with pytest.raises(ValueError, match="none of them called 'vox'"):
         recipe.main(["--data", str(data / "boxes.npz"), "--array", "vox", "--out", str(tmp_path / "a.json")])
+    given = f"--data {data / 'boxes.npz'} --array test --out {tmp_path / 'a.json'}".split()
+    for more, said in (  # all of them before any cloud is encoded
+        ("--rows 0", "--rows 0: give at least 1"),
+        ("--most -3", "--most -3: give at least 0"),
+        ("--train-array train", "needs --labels and --train-labels"),
+        (f"--generated {data / 'made.npz'} --points 65", "--points 65: half of each cloud .* 64 points"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            recipe.main([*given, *more.split()])
