@@ -248,7 +248,10 @@ class Adapting(nn.Module):
             "accuracy": overall,
             "chosen": {"rule": "best on a part of the training data", **chosen, "votes": votes},
             "mean of classes": sum(shares) / len(shares),
-            "per class": dict(zip(self.data.names, each, strict=True)),
+            "per class": {  # null: the test data have none
+                name: None if math.isnan(share) else share
+                for name, share in zip(self.data.names, each, strict=True)
+            },
             "other rules": {
                 "last step": self.history[-1]["test"],
                 "best on the test data (as the published code chooses; optimistic)": max(

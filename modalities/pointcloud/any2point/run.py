@@ -59,6 +59,7 @@ def adapt(run: AdaptRun, root: Path, provenance: dict[str, Any]) -> dict[str, An
     """
     if run.output.suffix != ".safetensors":
         raise ValueError(f"output {run.output} is no .safetensors file: give it that ending")
+    run.output.parent.mkdir(parents=True, exist_ok=True)  # a folder that cannot be made costs no training
     start()
     rank, world = dist.get_rank(), dist.get_world_size()
     if run.train.batch % world:
@@ -97,7 +98,6 @@ def adapt(run: AdaptRun, root: Path, provenance: dict[str, Any]) -> dict[str, An
     if rank:
         return {}
     report = module.report(watch.seconds)
-    run.output.parent.mkdir(parents=True, exist_ok=True)
     run.output.write_bytes((run.run / "model" / run.output.name).read_bytes())
     run.output.with_suffix(".json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     return report
