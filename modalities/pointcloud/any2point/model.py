@@ -8,7 +8,7 @@
            -> [class token ; maximum over the others] -> head
 
 Tang et al., arXiv:2404.07989. Clouds are in the unit sphere. Names in the state dict are those of the
-published ModelNet trees, with the buffer `source_positions` beside them.
+published ModelNet trees, with the buffer `source_positions` beside them; those of the ScanObjectNN trees load, too.
 """
 
 from __future__ import annotations
@@ -213,7 +213,12 @@ def _our_names(
     module: nn.Module, state: dict[str, Any], prefix: str, metadata: dict[str, Any], *rest: Any
 ) -> None:
     assert isinstance(module, Any2Point)
+    scan = f"{prefix}prediction.head.0.0.weight" in state
     _renamed(state, prefix, to_ours(module.config.source))
+    for name in ("head.0", "head.4") if scan else ():  # those trees have no bias before a norm
+        weight = state.get(f"{prefix}{name}.weight")
+        if weight is not None:
+            state.setdefault(f"{prefix}{name}.bias", weight.new_zeros(len(weight)))
     if prefix + POSITIONS not in state:  # published files leave it with the source
         if not module._borrowed:
             warnings.warn(

@@ -1,7 +1,7 @@
-"""Names of tensors in the published checkpoints (its ModelNet trees) and here, in both directions.
+"""Names of tensors in the published checkpoints and here.
 
-published("language").ours(state)       # a released state dict under our names
-ours("language").ours(state)            # and back
+to_ours("language").ours(state)         # a released state dict, of either tree of this source, under our names
+to_published("language").ours(state)    # and back, under those of its ModelNet tree
 """
 
 from __future__ import annotations
@@ -47,23 +47,31 @@ PLANE = (
     ("guides.{}.space", "blocks.{}.out_transform_3d.0"),
     ("guides.{}.views.{}", "blocks.{}.out_transform_2d.{}.0"),
 )
+SCAN = (
+    Rename(r"^encoder\.", ""),
+    Rename(r"^prediction\.head\.0\.([01])\.", r"cls_head_finetune.\1."),
+    Rename(r"^prediction\.head\.2\.0\.", "cls_head_finetune.4."),
+    Rename(r"^prediction\.head\.2\.1\.", "cls_head_finetune.5."),
+    Rename(r"^prediction\.head\.4\.0\.", "cls_head_finetune.8."),
+)
+"""The ScanObjectNN trees' names -> those of the ModelNet tree of the same source."""
 
 
 def to_ours(source: str) -> KeyMap:
-    """Published names -> ours, for a kind of source."""
-    return _map([(theirs, ours) for ours, theirs in _pairs(source)])
+    """Published names -> ours, for a kind of source. Names of its ScanObjectNN tree are known, too."""
+    return KeyMap(*SCAN, *_map([(theirs, ours) for ours, theirs in _pairs(source)]))
 
 
 def to_published(source: str) -> KeyMap:
     """Our names -> those of the published ModelNet tree of this kind of source."""
-    return _map(_pairs(source))
+    return KeyMap(*_map(_pairs(source)))
 
 
 def _pairs(source: str) -> list[tuple[str, str]]:
     return [*SHARED, *(LANGUAGE if source == "language" else PLANE)]
 
 
-def _map(pairs: list[tuple[str, str]]) -> KeyMap:
+def _map(pairs: list[tuple[str, str]]) -> list[Rename]:
     """Rules that replace the beginning of a name."""
     rules = []
     for pattern, to in pairs:
@@ -74,4 +82,4 @@ def _map(pairs: list[tuple[str, str]]) -> KeyMap:
         rules.append(
             Rename(found, first + "".join(rf"\g<{n}>{each}" for n, each in enumerate(others, start=1)))
         )
-    return KeyMap(*rules)
+    return rules

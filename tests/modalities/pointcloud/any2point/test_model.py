@@ -110,6 +110,31 @@ def test_names_are_published_and_come_back():
     inside.load_state_dict(inside.state_dict())
 
 
+@pytest.mark.parametrize("source", ["language", "vision", "audio"])
+def test_names_of_the_scanobjectnn_trees_load(source):
+    net = model(source, preset="scanobjectnn").eval()
+    for layer in (net.head[0], net.head[4]):
+        torch.nn.init.zeros_(layer.bias)
+    head = {"0.": "0.0.", "1.": "0.1.", "4.": "2.0.", "5.": "2.1.", "8.": "4.0."}
+    theirs = {"source_positions": net.source_positions}
+    for name, tensor in net.state_dict().items():
+        number = name.removeprefix("cls_head_finetune.")
+        if number == name:
+            theirs.setdefault(f"encoder.{name}" if name != "source_positions" else name, tensor)
+        elif number not in ("0.bias", "4.bias"):  # a linear layer before a norm has none there
+            theirs[f"prediction.head.{head[number[:2]]}{number[2:]}"] = tensor
+    assert "prediction.head.2.1.running_var" in theirs
+    other = model(source, preset="scanobjectnn").eval()
+    for parameter in other.parameters():
+        torch.nn.init.constant_(parameter, 0.1)
+    other.load_state_dict(theirs)
+    with torch.no_grad():
+        assert other(clouds(64)).equal(net(clouds(64)))
+    del theirs["prediction.head.4.0.bias"]  # this one is there
+    with pytest.raises(RuntimeError, match=r"head\.8\.bias"):
+        other.load_state_dict(theirs)
+
+
 def test_weights_without_positions_load_with_a_word_of_warning():
     net = model()
     state = {name: t for name, t in net.state_dict().items() if name != "source_positions"}
