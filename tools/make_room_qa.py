@@ -33,6 +33,8 @@ from unitok.eval.qa3d.measures import row
 
 SHIPPED = Path(__file__).parents[1] / "recipes" / "demo" / "clouds.jsonl"
 SPLITS = ("train", "heldout")
+NOTED = 20
+"""Mistakes that are spelled out."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -111,6 +113,8 @@ def check(options: argparse.Namespace) -> None:
         raise ValueError(f"--objects {least} {most}: give 2 to 12, the smaller number first")
     if not 0 < options.heldout < 1:
         raise ValueError(f"--heldout {options.heldout}: give a share between 0 and 1")
+    if options.plans < 0:
+        raise ValueError(f"--plans {options.plans}: give 0 or more")
     if options.turns < 1:
         raise ValueError(f"--turns {options.turns}: give 1 or more")
     for name in ("rooms", "each"):
@@ -122,7 +126,9 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     """Compose, ask, balance, write, and say what there is and how blind it leaves the blind."""
     options = parser().parse_args(arguments)
     check(options)
-    models = furniture.read(options.furniture)
+    models, problems = furniture.read(options.furniture)
+    print(f"{len(models)} models that can stand in a room, {len(problems)} records left out for mistakes")
+    print("".join(f"  {said}\n" for said in problems[:NOTED]), end="")
     sides = furniture.split(models, options.heldout)
     (options.out / "plans").mkdir(parents=True, exist_ok=True)
     files.clouds(models, options.out)
@@ -163,7 +169,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     for name, ways in told.items():
         said = ", ".join(f"{way} {100 * value:.1f}" for way, value in ways.items())
         print(f"{name} held out, EM of the blind: {said}; chance {100 * luck[f'{name} heldout']:.1f}")
-    return {"blind": told, "chance": luck}
+    return {"blind": told, "chance": luck, "problems": problems}
 
 
 if __name__ == "__main__":

@@ -339,7 +339,8 @@ def test_kinds_by_name(tool, name, kind):
 
 
 def test_the_furniture_that_is_held(tool):
-    models = tool.furniture.read(held("pointcloud", "sweethome3d_furniture_2048_f16.npz"))
+    models, problems = tool.furniture.read(held("pointcloud", "sweethome3d_furniture_2048_f16.npz"))
+    assert not problems
     sides = tool.furniture.split(models, 0.25)
     assert len(models) == len(sides["train"]) + len(sides["heldout"]) > 250
     assert {model.kind for model in sides["train"]} == {model.kind for model in sides["heldout"]}
@@ -355,6 +356,10 @@ def test_the_furniture_that_is_held(tool):
         (["--objects", "5", "3"], "--objects 5 3: give 2 to 12"),
         (["--heldout", "1"], "--heldout 1.0: give a share between 0 and 1"),
         (["--rooms", "0", "5"], "--rooms 0 5: give 1 or more"),
+        (["--plans", "-1"], "--plans -1: give 0 or more"),
+        (["--furniture", "uneven.npz"], "uneven.npz has points, name and size_cm of shapes"),
+        (["--furniture", "torn.npz"], "torn.npz is not a readable .npz"),
+        (["--furniture", "one_size.npz"], "no model is left for the heldout rooms"),
         (["--rooms", "1", "1"], "1 train rooms give no question whose answer varies"),
     ],
 )
@@ -363,6 +368,15 @@ def test_mistakes_are_said(tool, tmp_path, monkeypatch, capsys, arguments, said)
     points = np.zeros((2, 4, 3))
     np.savez("bad.npz", points=points)
     np.savez("few.npz", points=points, name=np.array(["Chair", "Desk"]), size_cm=np.ones((2, 3)))
+    np.savez("uneven.npz", points=points, name=np.array(["Chair"]), size_cm=np.ones((2, 3)))
+    Path("torn.npz").write_bytes(Path("few.npz").read_bytes()[:-40])
+    names = np.array(["Chair", "Desk"] * 4)
+    np.savez(
+        "one_size.npz",
+        points=np.random.default_rng(0).uniform(size=(8, 4, 3)),
+        name=names,
+        size_cm=np.full((8, 3), 60),
+    )
     with pytest.raises(SystemExit):
         command(lambda: tool.main(["out", *arguments]))
     assert capsys.readouterr().err.splitlines()[-1].startswith(f"error: {said}")

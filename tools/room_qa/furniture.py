@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from modalities.pointcloud import io
 
 KINDS = {
     "armchair": ("armchair",),
@@ -80,17 +84,23 @@ class Model:
         return found
 
 
-def read(path: Path) -> list[Model]:
-    """The models of a source that can stand in a room and whose kind has enough of them.
+def read(path: Path) -> tuple[list[Model], list[str]]:
+    """The models of a source that can stand in a room and whose kind has enough of them, and a sentence on each bad record.
 
     Raises:
-        ValueError: arrays or fields are missing, or fewer than two kinds are left.
+        ValueError: arrays are missing, or fewer than two kinds are left.
     """
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist: give an .npz of furniture or a clouds.jsonl")
     rows = _from_npz(path) if path.suffix == ".npz" else _from_records(path)
     found: dict[str, list[Model]] = defaultdict(list)
-    for number, (name, size, points) in enumerate(rows):
+    problems = []
+    for number, (where, record) in enumerate(rows):
+        try:
+            name, size, points = _checked(record, path.parent)
+        except (ValueError, TypeError, OSError) as error:
+            problems.append(f"{where}: {error}; left out")
+            continue
         kind = kind_of(name)
         if kind and all(a <= b for a, b in zip(size, LARGEST, strict=True)) and max(size) >= SMALLEST:
             found[kind].append(Model(number, name, kind, size, points))
@@ -98,9 +108,9 @@ def read(path: Path) -> list[Model]:
     if len({model.kind for model in kept}) < 2:
         raise ValueError(
             f"{path} has {len(kept)} models of {len({m.kind for m in kept})} kinds of furniture: "
-            f"need two kinds with {FEWEST} models each"
+            f"need two kinds with {FEWEST} models each{f' ({problems[0]})' if problems else ''}"
         )
-    return kept
+    return kept, problems
 
 
 def kind_of(name: str) -> str | None:
@@ -119,7 +129,11 @@ def kind_of(name: str) -> str | None:
 
 
 def split(models: Sequence[Model], share: float) -> dict[str, list[Model]]:
-    """{"train", "heldout"}: a share of each kind is held out, at least one; models of one kind and size stay together."""
+    """{"train", "heldout"}: a share of each kind is held out, at least one; models of one kind and size stay together.
+
+    Raises:
+        ValueError: a side is empty.
+    """
     out: dict[str, list[Model]] = {"train": [], "heldout": []}
     for kind in sorted({model.kind for model in models}):
         same: dict[tuple[float, ...], list[Model]] = defaultdict(list)
@@ -132,28 +146,70 @@ def split(models: Sequence[Model], share: float) -> dict[str, list[Model]]:
         held = max(1, round(share * len(groups))) if len(groups) > 1 else 0
         out["heldout"] += [model for group in groups[:held] for model in group]
         out["train"] += [model for group in groups[held:] for model in group]
+    for side, some in out.items():
+        if not some:
+            raise ValueError(
+                f"no model is left for the {side} rooms: models of one kind and size stay together, so give models of "
+                "several sizes, or another --heldout"
+            )
     return out
 
 
-Row = tuple[str, tuple[float, float, float], NDArray[np.float32]]
+Row = tuple[str, Any]
+"""Where a record stands, for messages, and the record: an object with a name, a size_cm, and points or a cloud's file."""
 
 
 def _from_npz(path: Path) -> Iterator[Row]:
-    data = np.load(path, allow_pickle=False)
-    missing = [name for name in ("points", "name", "size_cm") if name not in data.files]
+    data = io.arrays(path)
+    columns = ("points", "name", "size_cm")
+    missing = [name for name in columns if name not in data]
     if missing:
         raise ValueError(f"{path} has no array {missing[0]!r}: furniture needs points, name and size_cm")
-    for points, name, size in zip(data["points"], data["name"], data["size_cm"], strict=True):
-        yield str(name), _metres(size), points.astype(np.float32)
+    shapes = [data[name].shape for name in columns]
+    if not all(shapes) or len({shape[0] for shape in shapes}) != 1:
+        raise ValueError(f"{path} has points, name and size_cm of shapes {shapes}: give one of each a model")
+    for number in range(shapes[0][0]):
+        points, name, size = (data[column][number] for column in columns)
+        yield f"{path.name}, record {number}", {"points": points, "name": str(name), "size_cm": size.tolist()}
 
 
 def _from_records(path: Path) -> Iterator[Row]:
-    for line in path.read_text(encoding="utf-8").splitlines():
-        record = json.loads(line)
-        points = np.load(path.parent / record["cloud"]["file"], allow_pickle=False)["points"]
-        yield record["name"], _metres(record["size_cm"]), points.astype(np.float32)
+    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            yield f"{path.name}, line {number}", json.loads(line)
+        except (ValueError, RecursionError):
+            yield f"{path.name}, line {number}", line.decode(errors="replace")
 
 
-def _metres(size: Sequence[float]) -> tuple[float, float, float]:
-    width, depth, height = (float(value) / 100 for value in size)
+def _checked(record: Any, root: Path) -> tuple[str, tuple[float, float, float], NDArray[np.float32]]:
+    """Name, size in metres and points [N, 3] of a record.
+
+    Raises:
+        TypeError, ValueError, OSError: a part that is missing or none; says which.
+    """
+    if not isinstance(record, dict):
+        raise ValueError(f"{str(record)[:40]!r} is not an object with named fields")
+    name, file = record.get("name"), record.get("cloud")
+    if not isinstance(name, str) or not name.strip():
+        raise ValueError(f"its 'name' is {name!r:.60} and not a text")
+    if "points" in record:
+        points = io.as_cloud(record["points"])
+    elif isinstance(file, dict) and isinstance(file.get("file"), str):
+        points = io.load(root / file["file"])[:, :3]
+    else:
+        raise ValueError(f"its 'cloud' is {file!r:.60} and not {{\"file\": PATH}}")
+    if not float((points.amax(0) - points.amin(0)).max()) > 0:
+        raise ValueError(f"all its {len(points)} points are in one place")
+    return name, _metres(record.get("size_cm")), points.numpy()
+
+
+def _metres(size: Any) -> tuple[float, float, float]:
+    try:
+        width, depth, height = (float(value) / 100 for value in size)
+    except (TypeError, ValueError):
+        raise ValueError(f"its 'size_cm' is {size!r:.60} and not width, depth and height") from None
+    if not all(0 < value < math.inf for value in (width, depth, height)):
+        raise ValueError(f"its 'size_cm' is {size!r:.60}: give positive lengths in centimetres")
     return width, depth, height
