@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from modalities.pointcloud.data import from_npz
+from modalities.pointcloud.metrics.peer import beside
 from modalities.pointcloud.metrics.reconstruction import COUNTS, evaluate
 from modalities.pointcloud.metrics.report import classes, even, generated, halves, page, read_set, sheet
+from modalities.pointcloud.peers.training import load_peer
 from modalities.pointcloud.sample import unit_sphere
 from modalities.pointcloud.tokenizer import DEFAULT, PointTokenizer
 from unitok.command import command
@@ -33,6 +35,7 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("--most", type=int, default=0, help="at most so many clouds, evenly chosen; 0: all")
     out.add_argument("--counts", type=int, nargs="*", default=list(COUNTS), help="numbers of codes")
     out.add_argument("--steps", type=int, default=600, help="training steps of the classifier")
+    out.add_argument("--peer", type=Path, help="weights of the patch dVAE, to stand in the same table")
     out.add_argument("--generated", type=Path, help="generated clouds: .npz or folder")
     out.add_argument("--points", type=int, default=512, help="of each cloud of the sets that are compared")
     out.add_argument("--rows", type=int, default=8, help="clouds that are drawn")
@@ -62,6 +65,8 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     tokenizer = PointTokenizer(args.weights)
     given, others = halves(test.points)
     found = evaluate(tokenizer, given, others, args.counts)
+    if args.peer is not None:
+        found.report["peer"] = {"weights": args.peer.name, **beside(load_peer(args.peer), given, others)}
     report = {"weights": str(args.weights), "data": args.data.name, "reconstruction": found.report}
     report |= {"classes": None, "generation": None, **provenance()}
     if args.train_array:

@@ -128,7 +128,7 @@ class TokenizerNet(nn.Module):
         )
         for name in inward:
             if hasattr(self, name):
-                getattr(self, name).apply(_init_inward)
+                getattr(self, name).apply(init_inward)
         nn.init.zeros_(self.to_patch.bias)
         if self.linear is None:
             nn.init.normal_(self.to_patch.weight, std=ANCHORED * self.config.width**-0.5)
@@ -238,7 +238,7 @@ def sphere_patches(reference: Tensor, bands: int) -> Tensor:
     return rearrange(order, "b (s n) -> (b s) n", s=bands)
 
 
-def _init_inward(module: nn.Module) -> None:
+def init_inward(module: nn.Module) -> None:
     """Weights by fan-in: what has few channels must not drown in learned positions of deviation 0.5."""
     if isinstance(module, nn.Linear):
         nn.init.normal_(module.weight, std=module.in_features**-0.5)

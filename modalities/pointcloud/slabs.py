@@ -20,28 +20,28 @@ MARGIN = 1 + 1e-5
 def farthest_of_one(points: NDArray[np.float32], count: int, first: int) -> NDArray[np.int64]:
     """Indices [count] into points [N, 3], beginning with `first`; ties go to the lower index."""
     axis = int(np.ptp(points, axis=0).argmax())
-    order = np.argsort(points[:, axis], kind="stable")
+    order = np.argsort(points[:, axis])
     rows = np.ascontiguousarray(points[order].T)  # [3, N]
     along = rows[axis].tolist()
     gap = np.full(len(points), np.inf, dtype=np.float32)
-    offsets, near, even = np.empty_like(rows), np.empty_like(gap), np.empty(len(gap), dtype=bool)
+    offsets = np.empty_like(rows)
     at = int(np.flatnonzero(order == first)[0])
     chosen = [at]
     reach = math.inf
     for _ in range(count - 1):
-        low = bisect_left(along, along[at] - reach)
-        high = bisect_right(along, along[at] + reach)
-        some, d, mine = offsets[:, low:high], near[low:high], gap[low:high]
+        place = along[at]
+        low, high = bisect_left(along, place - reach, 0, at), bisect_right(along, place + reach, at)
+        some, mine = offsets[:, low:high], gap[low:high]
+        x, y, z = some
         np.subtract(rows[:, low:high], rows[:, at : at + 1], some)
         np.multiply(some, some, some)
-        np.add(some[0], some[1], d)
-        np.add(d, some[2], d)
-        np.minimum(mine, d, mine)
+        np.add(x, y, x)
+        np.add(x, z, x)
+        np.minimum(mine, x, out=mine)
         at = int(gap.argmax())
-        most = gap[at]
-        np.equal(gap, most, even)
-        if np.count_nonzero(even) > 1:
-            same = np.flatnonzero(even)
+        most, later = gap[at], gap[at + 1 :]
+        if len(later) and later[later.argmax()] == most:
+            same = np.flatnonzero(gap == most)
             at = int(same[order[same].argmin()])
         chosen.append(at)
         reach = math.sqrt(most) * MARGIN

@@ -10,7 +10,11 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+
+from modalities.common.weights import save_weights
+from modalities.pointcloud.peers.dvae import DVAEConfig, PatchDVAE
 
 ROOT = Path(__file__).parents[2]
 
@@ -58,6 +62,21 @@ def test_everything_is_reported(recipe: ModuleType, data: Path, tmp_path: Path) 
     assert "data:image/png;base64," in text
     assert "1-nna" in text
     assert str(data) not in text + out.read_text()  # no folder of this machine gets out
+
+
+def test_the_peer_stands_in_the_same_table(recipe: ModuleType, data: Path, tmp_path: Path) -> None:
+    config = DVAEConfig(groups=16, neighbours=8, codes=32, width=8)
+    torch.manual_seed(0)
+    save_weights(tmp_path / "peer.safetensors", PatchDVAE(config), config.model_dump(mode="json"))
+    out = tmp_path / "report.json"
+    found = recipe.main(
+        f"--data {data / 'boxes.npz'} --array test --counts 64 --peer {tmp_path / 'peer.safetensors'} --out {out}".split()
+    )["reconstruction"]
+    whole, centres = found["peer"]["tables"].values()
+    assert centres["cd1"] > found["floor (another sampling)"]["cd1"]
+    assert whole["cd1"] != centres["cd1"]
+    assert found["peer"]["bits"] == {"codes": 16 * 5, "centres given": 16 * 3 * 32}
+    assert "16 centres given" in out.with_suffix(".html").read_text()
 
 
 def test_refusals_are_one_sentence(recipe: ModuleType, data: Path, tmp_path: Path) -> None:

@@ -130,6 +130,7 @@ def page(report: Mapping[str, Any], picture: Image.Image) -> str:
     for name in ("floor (another sampling)", "another object"):
         if made[name] is not None:
             lines.append((name, made[name]))
+    lines += (made.get("peer") or {"tables": {}})["tables"].items()
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined
     )
