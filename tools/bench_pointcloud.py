@@ -3,8 +3,9 @@
 PATH is a checkout of github.com/Ivan-Tang-3D/Any2Point. Its compiled operators (pointnet2_ops, torch_scatter,
 torch_geometric) are replaced by plain torch ones, so that it runs without a GPU; nothing else of it is changed.
 Both sides get the same weights (drawn at random) and the same clouds, and run in turns on the same threads.
-Printed are medians of clouds per CPU second (so that other work on the machine does not count) for training steps (forward and backward of the loss) and for logits, their
-ratio, and how far logits and gradients are apart. Without PATH only ours is measured.
+Printed are medians of clouds per CPU second (so that other work on the machine does not count) for training steps
+(forward and backward of the loss) and for logits, their ratio, and how far logits and gradients are apart. Without PATH
+only ours is measured; with --bf16 each side runs under autocast, too.
 """
 
 from __future__ import annotations
@@ -182,8 +183,8 @@ class _Held(dict[str, Tensor]):
         return dict(self)
 
 
-def compare(root: Path | None, source: str, batch: int, repeats: int) -> dict[str, Any]:
-    """Speed and agreement for one source."""
+def compare(root: Path | None, source: str, batch: int, repeats: int, bf16: bool = False) -> dict[str, Any]:
+    """Speed and agreement for one source; with `bf16` of each side under autocast, too."""
     torch.manual_seed(0)
     clouds = unit_sphere(torch.randn(batch, 1024, 3)).points
     labels = torch.randint(40, (batch,))
@@ -203,10 +204,14 @@ def compare(root: Path | None, source: str, batch: int, repeats: int) -> dict[st
         paper.load_state_dict(net.state_dict())
         sides["ours, paper"] = (paper, paper)
 
+    agreement = _agreement(sides, clouds, labels) if root is not None else {}
+    if bf16:
+        sides |= {f"{name}, bf16": (module, _halved(forward)) for name, (module, forward) in sides.items()}
+
     def step(name: str) -> None:
         module, forward = sides[name]
         module.train()
-        F.cross_entropy(forward(clouds), labels).backward()  # type: ignore[no-untyped-call]
+        F.cross_entropy(forward(clouds).float(), labels).backward()  # type: ignore[no-untyped-call]
         module.zero_grad()
 
     def logits(name: str) -> Tensor:
@@ -215,7 +220,6 @@ def compare(root: Path | None, source: str, batch: int, repeats: int) -> dict[st
         with torch.no_grad():
             return forward(clouds)
 
-    agreement = _agreement(sides, clouds, labels) if root is not None else {}
     training = in_turns({name: lambda name=name: step(name) for name in sides}, repeats)  # type: ignore[misc]
     telling = in_turns({name: lambda name=name: logits(name) for name in sides}, repeats)  # type: ignore[misc]
     found = {
@@ -234,6 +238,16 @@ def compare(root: Path | None, source: str, batch: int, repeats: int) -> dict[st
             n: telling["official"].cpu / s.cpu for n, s in telling.items() if n != "official"
         }
     return found
+
+
+def _halved(forward: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """The same under autocast to bfloat16, as `train.precision = "bf16"` has it."""
+
+    def call(points: Tensor) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            return forward(points)
+
+    return call
 
 
 def _agreement(
@@ -292,9 +306,12 @@ def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
     parser.add_argument("--sources", nargs="*", default=list(TREES), choices=list(TREES))
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--bf16", action="store_true", help="each side under autocast, too")
     parser.add_argument("--out", type=Path, help="write everything as JSON, too")
     options = parser.parse_args(arguments)
-    found = [compare(options.root, name, options.batch, options.repeats) for name in options.sources]
+    found = [
+        compare(options.root, name, options.batch, options.repeats, options.bf16) for name in options.sources
+    ]
     for row in found:
         print(json.dumps(row, indent=2))
     if options.out:
