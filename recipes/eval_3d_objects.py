@@ -21,6 +21,7 @@ from unitok.data.sources import Record, read
 from unitok.eval.asked import questions, sides
 from unitok.eval.caption import measures
 from unitok.eval.naming import figures, label_in, likeliest
+from unitok.eval.outputs import prepare
 from unitok.eval.provenance import provenance
 from unitok.eval.qa3d.ask import answers
 from unitok.eval.qa3d.report import JUDGE
@@ -33,9 +34,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     out = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     out.add_argument("run", type=Path, help="folder of a finished run")
-    out.add_argument(
-        "--data", type=Path, required=True, help="records of kinds class, completion and caption"
-    )
+    out.add_argument("--data", type=Path, required=True, help="records: class, completion, caption")
     out.add_argument("--budget", type=int, default=64, help="most ids of an answer")
     out.add_argument("--out", type=Path, default=Path("objects.json"))
     return out
@@ -44,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> dict[str, Any]:
     """Ask, weigh, compare, write."""
     options = parser().parse_args(arguments)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
+    prepare(options, "out")
     run, decoder = reopen(options.run)
     sampler = Sampler(decoder.eval(), run.vocabulary, run.modalities)
     everything = list(read(options.data))

@@ -1,11 +1,11 @@
 """How well questions about scenes are answered: `python recipes/eval_3d_qa.py --format scanqa --questions FILE --predictions FILE`.
 
-Questions are ScanQA's, SQA3D's (with --annotations), 3D-LLM's or 3D MM-Vet's (with --annotations) own files; predictions
-are in ScanQA's form of submission, [{scene_id, question_id, answer_top10, bbox}]. Files may be .gz or .zst. With --run
-the predictions are made first: RUN answers the records of --data whose key is a question's id, once greedily and nine
-times drawn, and the submission is written to --predictions. Beside the model stand baselines that see the
-questions alone, fitted on --train or, without it, for each scene on the questions of all others. METEOR 1.5 needs
-pycocoevalcap and Java, F1 needs WordNet; where they are missing these are null with the reason.
+Questions are ScanQA's, SQA3D's (with --annotations), 3D-LLM's or 3D MM-Vet's (with --annotations) own files;
+predictions are in ScanQA's form of submission, [{scene_id, question_id, answer_top10, bbox}]. Files may be .gz or
+.zst. With --run the predictions are made first: RUN answers the records of --data whose key is a question's id, once
+greedily and nine times drawn, and the submission is written to --predictions. Beside the model stand baselines that
+see the questions alone, fitted on --train or, without it, for each scene on the questions of all others. METEOR 1.5
+needs pycocoevalcap and Java, F1 needs WordNet; where they are missing these are null with the reason.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 
 from modalities.common.lemma import lemmatizer
 from unitok.command import command
+from unitok.eval.outputs import prepare
 from unitok.eval.provenance import provenance
 from unitok.eval.qa3d import formats, predictions
 from unitok.eval.qa3d.ask import submission
@@ -57,13 +58,14 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     scored = not options.no_score
     if (options.run is None) != (options.data is None) or not (scored or options.run):
         raise ValueError("--run and --data belong together, and --no-score needs both")
+    if (options.train_annotations and not options.train) or options.rows < 0:
+        raise ValueError(f"--train-annotations need --train, and --rows {options.rows} must be 0 or more")
+    prepare(options, "out", "html", *(["predictions"] if options.run else []))
     questions, problems = formats.read(options.format, options.questions, options.annotations, scored=scored)
     train = None
     if options.train:
         train, lost = formats.read(options.format, options.train, options.train_annotations)
         problems += lost
-    for path in filter(None, (options.run and options.predictions, options.out, options.html)):
-        path.parent.mkdir(parents=True, exist_ok=True)
     if options.run:
         how = {name: getattr(options, name) for name in ("draws", "temperature", "budget", "first")}
         run, decoder = reopen(options.run)

@@ -174,6 +174,11 @@ def test_questions_without_answers_get_a_submission_alone(tmp_path, questions, r
         (["--run", "none", "--data", "{run}/rooms.jsonl"], "it is no finished run"),
         (["--run", "{run}", "--data", "{run}/other.jsonl"], "no record of .* has a question's id as its key"),
         (["--annotations", "{run}/rooms.jsonl"], "drop --annotations"),
+        (["--train-annotations", "{run}/rooms.jsonl"], "--train-annotations need --train"),
+        (["--rows", "-1"], "--rows -1 must be 0 or more"),
+        (["--out", "{run}"], "is a folder: name a file"),
+        (["--out", "{run}/../questions.json"], "is --questions, too: name another file"),
+        (["--html", "{run}/../p.json"], "is --predictions, too: name another file"),
     ],
 )
 def test_mistakes_are_said_in_one_sentence(tmp_path, questions, run, arguments, said, capsys):

@@ -202,6 +202,8 @@ def _sqa3d(record: dict[str, Any]) -> Question:
 def _3dllm(record: dict[str, Any]) -> Question:
     said = _text(record, "question")
     text = said.replace("### human:", "").replace("### assistant:", "").strip()
+    if not text:
+        raise Unusable(f"its 'question' is {said!r:.60} and asks nothing")
     scene = _text(record, "scene_id")
     return Question(record["question_id"], scene, text, _texts(record, "answers"), kinds.sqa3d(text))
 
@@ -234,7 +236,7 @@ def _answer(name: str, path: Path, found: dict[str, Question]) -> list[str]:
                 raise Unusable(f"{str(record)[:40]!r} is not an object")
             key = _text(record, "question_id")
             if key not in found:
-                raise Unusable(f"there is no question {key!r}")
+                raise Unusable(f"there is no question {key!r:.60}")
             if key in seen:
                 raise Unusable(f"question {key!r} has an annotation already")
             answers = (_text(record, "text"),) if name == "mmvet" else _answers(record)

@@ -56,12 +56,12 @@ def _wrong(record: Any, scenes: Mapping[str, str], found: Mapping[str, list[str]
         return "it has no 'question_id'"
     key, answers = str(record["question_id"]), record.get("answer_top10")
     if key not in scenes:
-        return f"there is no question {key!r}"
+        return f"there is no question {key!r:.60}"
     if key in found:
         return f"question {key!r} is answered already, and the first answer is kept"
     scene = record.get("scene_id")
     if scene is not None and str(scene) != scenes[key]:
-        return f"question {key!r} is about scene {scenes[key]!r} and not {scene!r}"
+        return f"question {key!r} is about scene {scenes[key]!r} and not {scene!r:.60}"
     if not isinstance(answers, list) or not answers or not all(isinstance(one, str) for one in answers):
         return f"its 'answer_top10' is {answers!r:.60} and not a list of texts"
     if not all(whole(one) for one in answers):

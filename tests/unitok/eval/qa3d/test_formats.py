@@ -222,3 +222,29 @@ def test_a_bad_prediction_costs_itself_alone(tmp_path, record, said):
 def test_predictions_of_another_form_are_refused(tmp_path, data, said):
     with pytest.raises(ValueError, match=said):
         predictions.read(written(tmp_path / "p.json", data), QUESTIONS)
+
+
+def test_a_question_of_3dllm_that_asks_nothing_is_left_out(tmp_path):
+    rows = [
+        {"scene_id": "s", "question": "### human: ### assistant:", "answers": ["a"]},
+        {"scene_id": "s", "question": "### human: What? ### assistant:", "answers": ["b"]},
+    ]
+    questions, problems = formats.read("3dllm", written(tmp_path / "q.json", rows))
+    assert [question.id for question in questions] == ["s-1"]
+    assert problems == [
+        "q.json, record 0: its 'question' is '### human: ### assistant:' and asks nothing; left out"
+    ]
+
+
+def test_names_of_no_question_are_cut_in_messages(tmp_path):
+    rows = [{"scene_id": "s", "question_id": "a", "question": "What?", "answers": ["b"]}]
+    questions, _ = formats.read("scanqa", written(tmp_path / "q.json", rows))
+    given = [
+        {"question_id": "z" * 9999, "answer_top10": ["b"]},
+        {"question_id": "a", "scene_id": "z" * 9999, "answer_top10": ["b"]},
+        {"question_id": "a", "answer_top10": ["b"]},
+    ]
+    answers, problems = predictions.read(written(tmp_path / "p.json", given), questions)
+    assert answers == {"a": ["b"]}
+    assert len(problems) == 2
+    assert all(len(said) < 200 for said in problems)
