@@ -58,7 +58,7 @@ class Placement:
         Raises:
             ValueError: outside of the scales.
         """
-        if bool((centre.abs() > self.extent).any()):
+        if not bool((centre.abs() <= self.extent).all()):  # not finite is outside, too
             raise ValueError(
                 f"a cloud whose centre is at {[round(v, 3) for v in centre.tolist()]}: placed clouds lie within "
                 f"{self.extent} metres of the origin along each axis, so move it or raise extent"
@@ -72,7 +72,13 @@ class Placement:
         return (torch.cat([place, size]) * BINS).floor().long().clamp(0, BINS - 1)
 
     def decode(self, codes: Tensor) -> tuple[Tensor, float]:
-        """The centre float32 [3] and the radius in the middle of bins [4]."""
+        """The centre float32 [3] and the radius in the middle of bins [4].
+
+        Raises:
+            ValueError: a code that is no bin.
+        """
+        if codes.shape != (CODES,) or not bool(((codes >= 0) & (codes < BINS)).all()):
+            raise ValueError(f"place codes {codes.tolist()}: give {CODES} numbers from 0 to {BINS - 1}")
         share = (codes.double() + 0.5) / BINS
         centre = (2 * share[:3] - 1) * self.extent
         radius = self.smallest * (self.largest / self.smallest) ** float(share[3])

@@ -78,3 +78,11 @@ def test_what_lies_outside_is_refused(placed: PointTokenizer, furniture: list[Te
         placed.decode([Codes(ids.index_fill(0, torch.tensor([0]), 3))])
     with pytest.raises(BadCodes, match="5 to 68"):
         placed.decode([Codes(ids[:4])])
+
+
+def test_what_is_no_place_is_refused() -> None:
+    with pytest.raises(ValueError, match="placed clouds lie within"):
+        Placement().encode(torch.tensor([0.0, float("nan"), 0.0]), torch.tensor(1.0))
+    for bins in ([0, 0, 0, BINS], [-1, 0, 0, 0], [0, 0, 0]):
+        with pytest.raises(ValueError, match="give 4 numbers from 0 to 255"):
+            Placement().decode(torch.tensor(bins))
