@@ -3,7 +3,7 @@
     python tools/bench.py                            # recipes/configs/demo.toml -> bench.json
     python tools/bench.py --only plan,loader --config my.toml train.steps=20
 
-Sections: codec, fingerprints, plan, fill, loader, train, generate. Fingerprints are E3FP of the data's molecules, beside
+Sections: codec, fingerprints, farthest, plan, fill, loader, train, generate. Fingerprints are E3FP of the data's molecules, beside
 the e3fp package where that is installed (`tools/bench_molecules.py` says how). Each figure is a median over repeats, in CPU time of this
 process ("cpu") and in wall time; CPU time is what to compare on a machine that is shared. What is compared runs
 in turns (a, b, a, b, ...), and the ratio is the median of the pairs' ratios.
@@ -55,6 +55,8 @@ GOALS = {  # figure -> (at least | at most, goal)
     "generate.grammar_cost": ("at most", 0.05),
     "fingerprints.default.ratio": ("at least", 12),
     "fingerprints.3dmolt5.ratio": ("at least", 12),
+    "farthest.one.ratio": ("at most", 1.5),
+    "farthest.sixteen.ratio": ("at most", 1.0),
 }
 
 
@@ -112,6 +114,19 @@ def fingerprints(s: Setting) -> dict[str, Any]:
     from bench_molecules import of_codes
 
     return of_codes(s.run.modalities["molecule"], [segment.codes for segment in chosen], s.repeats)
+
+
+def farthest(s: Setting) -> dict[str, Any]:
+    """Farthest points beside open3d, of a run with clouds; nothing where there are none or open3d cannot be imported."""
+    if "cloud" not in s.run.vocabulary.blocks:
+        return {}
+    try:
+        import open3d  # noqa: F401
+    except (ImportError, OSError):
+        return {}
+    from bench_farthest import compare
+
+    return {name: compare(8192, 512, count, s.repeats) for name, count in (("one", 1), ("sixteen", 16))}
 
 
 def _fresh(s: Setting, seed: int) -> Plan:
@@ -290,6 +305,7 @@ def _decode(
 SECTIONS: dict[str, Callable[[Setting], dict[str, Any]]] = {
     "codec": codec,
     "fingerprints": fingerprints,
+    "farthest": farthest,
     "plan": plan,
     "fill": fill,
     "loader": loader,
