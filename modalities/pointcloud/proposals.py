@@ -72,7 +72,10 @@ def inside(points: Tensor, boxes: Any) -> list[Tensor]:
     Raises:
         ValueError: another shape, a corner that is not the lower one, or a box without points; its number is named.
     """
-    corners = torch.as_tensor(boxes, dtype=points.dtype)
+    try:
+        corners = torch.as_tensor(boxes, dtype=points.dtype)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"boxes are no numbers ({error}): give [k, 2, 3], lowest and highest corner") from error
     if corners.dim() != 3 or corners.shape[1:] != (2, 3):
         raise ValueError(f"boxes of shape {list(corners.shape)}: give [k, 2, 3], lowest and highest corner")
     found = []

@@ -24,7 +24,7 @@ from .io import as_cloud
 from .proposals import inside, propose
 
 CLOUD = "cloud"
-NUMBER = r"(-?\d+\.\d)"
+NUMBER = r"(-?\d{1,40}\.\d)"  # as many digits as float32 can have, so that what is read is finite
 PLACE = re.compile(rf"at {NUMBER} {NUMBER} {NUMBER}, size {NUMBER} {NUMBER} {NUMBER}:")
 
 Triple = tuple[float, float, float]

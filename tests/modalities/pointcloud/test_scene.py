@@ -50,6 +50,7 @@ def test_a_place_in_words_and_back():
         Place((-1.0, 2.0, 0.5), (10.0, 0.1, 0.1)),
     ]
     assert placed("at 1 2 3") == []
+    assert placed(f"at {'9' * 400}.0 2.0 0.5, size 10.0 0.1 0.1:") == []  # not infinity
 
 
 def test_a_place_is_the_box_of_the_points():
@@ -126,6 +127,7 @@ def test_without_open3d_the_error_says_what_to_do(monkeypatch):
 @pytest.mark.parametrize(
     ("boxes", "said"),
     [
+        ("everything", r"boxes are no numbers .*: give \[k, 2, 3\]"),
         (torch.zeros(2, 3), r"boxes of shape \[2, 3\]: give \[k, 2, 3\]"),
         ([[[1, 0, 0], [0, 1, 1]]], "box 0 has its lowest corner .* above"),
         ([[[0, 0, 0], [1, 1, 1]], [[5, 5, 5], [6, 6, 6]]], "box 1 .* holds no point"),
