@@ -75,7 +75,9 @@ def inside(points: Tensor, boxes: Any) -> list[Tensor]:
     try:
         corners = torch.as_tensor(boxes, dtype=points.dtype)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"boxes are no numbers ({error}): give [k, 2, 3], lowest and highest corner") from error
+        raise ValueError(
+            f"boxes are no numbers ({error}): give [k, 2, 3], lowest and highest corner"
+        ) from error
     if corners.dim() != 3 or corners.shape[1:] != (2, 3):
         raise ValueError(f"boxes of shape {list(corners.shape)}: give [k, 2, 3], lowest and highest corner")
     found = []
