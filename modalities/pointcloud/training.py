@@ -10,7 +10,7 @@ from typing import Any, cast
 import torch
 from torch import Generator, Tensor, nn
 
-from unitok.strict import merge, validate
+from unitok.strict import validate
 
 from ..common.quantize import Quantizer
 from ..common.training import Step, TokenizerTask, grouped
@@ -224,4 +224,6 @@ def configured(model: Mapping[str, Any]) -> TokenizerConfig:
     """The `[model]` table as a configuration: fields in the place of those of its `preset`, if it names one."""
     changes = {key: value for key, value in model.items() if key != "preset"}
     base = TokenizerConfig.preset(model["preset"]).model_dump() if "preset" in model else {}
-    return validate(TokenizerConfig, merge(base, changes), "[model]")
+    return validate(
+        TokenizerConfig, {**base, **changes}, "[model]"
+    )  # a quantizer takes the place of another whole

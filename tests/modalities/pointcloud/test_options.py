@@ -12,6 +12,7 @@ from modalities.pointcloud.config import LossConfig, TokenizerConfig
 from modalities.pointcloud.network import TokenizerNet
 from modalities.pointcloud.objective import CloudLoss
 from modalities.pointcloud.tokenizer import PointTokenizer
+from modalities.pointcloud.training import configured
 from unitok.modality import BadItem, Codes
 from unitok.strict import ConfigError
 from unitok.testing import conforms
@@ -109,6 +110,23 @@ def test_prefixes_decode_alike_in_company_and_first_points_are_one_of_each_patch
         offsets = both.points[:, :8] - both.anchors
     assert offsets.abs().max() <= net.config.reach
     assert not torch.allclose(both.points[0], both.points[1], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "quantizer",
+    [
+        {"kind": "vq", "codes": 64, "dim": 8},
+        {"kind": "binary", "bits": 12},
+        {"kind": "fsq", "levels": (4, 4)},
+    ],
+)
+def test_another_quantizer_takes_the_place_of_a_presets_whole(quantizer: dict[str, Any]) -> None:
+    found = configured({"preset": "small", "quantizer": quantizer, "inputs": 512})
+    assert found == TokenizerConfig(
+        **{**TokenizerConfig.preset("small").model_dump(), "quantizer": quantizer, "inputs": 512}
+    )
+    assert found.quantizer is not None
+    assert found.quantizer.kind == quantizer["kind"]
 
 
 def test_presets_have_the_sizes_that_they_say() -> None:
