@@ -52,9 +52,9 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     found: dict[str, Any] = {}
     rows = []
     for kind in ("class", "completion", "caption"):
-        known, held, right = sides(records, kind, run.vocabulary.text or "")
+        known, held, right, broken = sides(records, kind, run.vocabulary.text or "")
         documents, refused = questions(held, run.vocabulary, run.modalities)
-        problems += [f"{said}; left out" for said in refused.values()]
+        problems += [f"{said}; left out" for said in (*broken, *refused.values())]
         if not documents:
             raise ValueError(f"no held-out record of kind {kind!r} can be asked ({problems[-1]})")
         asked, wanted = [documents[at] for at in documents], [right[at] for at in documents]

@@ -33,7 +33,13 @@ def run(tmp_path_factory) -> Path:
 def test_objects_are_named_and_described(run, tmp_path, capsys):
     out = tmp_path / "deep" / "objects.json"
     data = run / "torn.jsonl"
-    data.write_text((run / "objects.jsonl").read_text() + "{torn\n")
+    halved = {
+        "key": "class/9",
+        "split": "heldout",
+        "kind": "class",
+        "turns": [{"role": "user", "content": "What?"}],
+    }
+    data.write_text((run / "objects.jsonl").read_text() + "{torn\n" + json.dumps(halved) + "\n")
     arguments = [str(run), "--data", str(data), "--budget", "8", "--out", str(out)]
     found = eval_3d_objects.main(arguments)
     report = json.loads(out.read_text())
@@ -56,8 +62,9 @@ def test_objects_are_named_and_described(run, tmp_path, capsys):
     ]
     said = capsys.readouterr().out
     assert "there is no file" in said
-    assert len(report["problems"]) == 2
+    assert len(report["problems"]) == 3
     assert "torn.jsonl" in report["problems"][0]
+    assert any("turns that end with the assistant's" in one for one in report["problems"])
     assert "not judged by GPT" in said
     again = eval_3d_objects.main(arguments)
     assert again == found

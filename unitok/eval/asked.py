@@ -34,8 +34,10 @@ def questions(
     return documents, refused
 
 
-def sides(records: Sequence[Record], kind: str, text: str) -> tuple[list[str], list[Record], list[str]]:
-    """Of the records of a kind: the training answers, and the other records with their answers.
+def sides(
+    records: Sequence[Record], kind: str, text: str
+) -> tuple[list[str], list[Record], list[str], list[str]]:
+    """Of the records of a kind: the training answers, the other records, their answers, and what is wrong with the rest.
 
     Args:
         records: with "turns", "kind" and "split", and answers of one part.
@@ -45,14 +47,25 @@ def sides(records: Sequence[Record], kind: str, text: str) -> tuple[list[str], l
     Raises:
         ValueError: a side has none.
     """
-    some = [(one, str(split(one, text)[1][0][1])) for one in records if one.fields.get("kind") == kind]
-    known = [answer for one, answer in some if one.fields.get("split") == "train"]
-    held = [(one, answer) for one, answer in some if one.fields.get("split") != "train"]
+    known, held, right, refused = [], [], [], []
+    for one in records:
+        if one.fields.get("kind") != kind:
+            continue
+        try:
+            answer = str(split(one, text)[1][0][1])
+        except ValueError as error:
+            refused.append(str(error))
+            continue
+        if one.fields.get("split") == "train":
+            known.append(answer)
+        else:
+            held.append(one)
+            right.append(answer)
     if not known or not held:
         raise ValueError(
             f"{len(known)} training and {len(held)} other records are of kind {kind!r}: need both"
         )
-    return known, [one for one, _ in held], [answer for _, answer in held]
+    return known, held, right, refused
 
 
 def _question(record: Record, encoder: Encoder) -> Document:
