@@ -60,13 +60,12 @@ def main(arguments: list[str] | None = None) -> dict[str, np.ndarray]:
             "out: there is nothing to ask"
         )
     sampler, how = Sampler(decoder.eval(), run.vocabulary, run.modalities), {"budget": 4096}
-    made, asked, right = [], [], []
+    made, asked, answered = [], [], []
     for seed in range(options.seed, options.seed + options.each):
-        for reply in replies(sampler, held, seed=seed, temperature=options.temperature, **how):
-            made.append(io.as_cloud(reply.given[0]))
-            asked.append("".join(one for one in reply.asked if isinstance(one, str)))
-            right.append(io.as_cloud(io.load(str(resolve(reply.wanted[0], reply.record.root)))))
-    right = right[: len(held)]
+        answered = list(replies(sampler, held, seed=seed, temperature=options.temperature, **how))
+        made += [io.as_cloud(reply.given[0]) for reply in answered]
+        asked += ["".join(one for one in reply.asked if isinstance(one, str)) for reply in answered]
+    right = [io.as_cloud(io.load(str(resolve(one.wanted[0], one.record.root)))) for one in answered]
     fewest = min(map(len, right))
     found = {
         "points": torch.stack(made).numpy(),
