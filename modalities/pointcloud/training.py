@@ -224,6 +224,5 @@ def configured(model: Mapping[str, Any]) -> TokenizerConfig:
     """The `[model]` table as a configuration: fields in the place of those of its `preset`, if it names one."""
     changes = {key: value for key, value in model.items() if key != "preset"}
     base = TokenizerConfig.preset(model["preset"]).model_dump() if "preset" in model else {}
-    return validate(
-        TokenizerConfig, {**base, **changes}, "[model]"
-    )  # a quantizer takes the place of another whole
+    changed = {**base, **changes}  # not merged: a quantizer takes the place of another whole
+    return validate(TokenizerConfig, changed, "[model]")
