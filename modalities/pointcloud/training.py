@@ -70,7 +70,17 @@ class CloudTask(TokenizerTask):
             frozen = load_source(root / self.settings.source, model.get("source"))
             config = source_of(config, frozen)
         self.config = config.model_dump(mode="json")
-        self.data = {
+        self.data = self.told()
+        if config.front == "any2point":
+            self.data["frozen"] = frozen_shape(config) + ("" if frozen else ", random")
+        self.model: TokenizerNet = TokenizerNet(config, frozen)
+        classes = 0 if self.labels is None else int(self.labels.max()) + 1
+        self.loss = CloudLoss(validate(LossConfig, loss or {}, "[loss]"), self.model.quantizer.dim, classes)
+        self.objective: nn.Module | None = self.loss if self.loss.classify is not None else None
+
+    def told(self) -> dict[str, Any]:
+        """What weights say of the clouds that they were trained on."""
+        return {
             "file": Path(self.settings.train).name,
             "licence": self.settings.licence,
             "train": len(self.train),
@@ -78,12 +88,6 @@ class CloudTask(TokenizerTask):
             "points": self.train.shape[1],
             "held out": "sha256 of the object's key divisible by ten",
         }
-        if config.front == "any2point":
-            self.data["frozen"] = frozen_shape(config) + ("" if frozen else ", random")
-        self.model: TokenizerNet = TokenizerNet(config, frozen)
-        classes = 0 if self.labels is None else int(self.labels.max()) + 1
-        self.loss = CloudLoss(validate(LossConfig, loss or {}, "[loss]"), self.model.quantizer.dim, classes)
-        self.objective: nn.Module | None = self.loss if self.loss.classify is not None else None
 
     @property
     def quantizer(self) -> Quantizer:

@@ -68,13 +68,7 @@ class PatchTask(CloudTask):
                 f"model.groups = {config.groups}: inputs must be at least the groups and leave points to compare with"
             )
         self.config = config.model_dump(mode="json")
-        self.data = {
-            "file": Path(self.settings.train).name,
-            "licence": self.settings.licence,
-            "train": len(self.train),
-            "heldout": len(self.heldout),
-            "points": self.train.shape[1],
-        }
+        self.data = self.told()
         self.model: PatchDVAE = PatchDVAE(config)
         self.objective = None
 
