@@ -7,7 +7,6 @@ Sources are the 310 models that ship (recipes/demo/clouds.jsonl) or an .npz with
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import re
 from collections import defaultdict
@@ -20,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modalities.pointcloud import io
+from unitok.eval.qa3d.formats import json_lines
 
 KINDS = {
     "armchair": ("armchair",),
@@ -92,7 +92,7 @@ def read(path: Path) -> tuple[list[Model], list[str]]:
     """
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist: give an .npz of furniture or a clouds.jsonl")
-    rows = _from_npz(path) if path.suffix == ".npz" else _from_records(path)
+    rows = _from_npz(path) if path.suffix == ".npz" else json_lines(path)
     found: dict[str, list[Model]] = defaultdict(list)
     problems = []
     for number, (where, record) in enumerate(rows):
@@ -171,16 +171,6 @@ def _from_npz(path: Path) -> Iterator[Row]:
     for number in range(shapes[0][0]):
         points, name, size = (data[column][number] for column in columns)
         yield f"{path.name}, record {number}", {"points": points, "name": str(name), "size_cm": size.tolist()}
-
-
-def _from_records(path: Path) -> Iterator[Row]:
-    for number, line in enumerate(path.read_bytes().splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            yield f"{path.name}, line {number}", json.loads(line)
-        except (ValueError, RecursionError):
-            yield f"{path.name}, line {number}", line.decode(errors="replace")
 
 
 def _checked(record: Any, root: Path) -> tuple[str, tuple[float, float, float], NDArray[np.float32]]:

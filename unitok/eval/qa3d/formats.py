@@ -135,7 +135,7 @@ def read(
 
 def _records(name: str, path: Path, key: str = "questions") -> Iterator[Placed]:
     if name == "mmvet":
-        yield from _lines(path)
+        yield from json_lines(path)
         return
     data = load(path)
     if name == "sqa3d":
@@ -146,7 +146,8 @@ def _records(name: str, path: Path, key: str = "questions") -> Iterator[Placed]:
     yield from ((f"{path.name}, record {number}", record) for number, record in enumerate(data))
 
 
-def _lines(path: Path) -> Iterator[Placed]:
+def json_lines(path: Path) -> Iterator[Placed]:
+    """The lines of a file as JSON, each with its place; one that is none comes as text, for the reader to refuse."""
     for number, line in enumerate(_content(path).splitlines(), start=1):
         if not line.strip():
             continue
