@@ -13,7 +13,6 @@ that every prefix decodes. With `rgb` three channels in [0, 1] stand behind the 
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import torch
@@ -21,6 +20,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from ..common.blocks import Tokens, Transformer
+from ..common.nested import draw
 from ..common.quantize import FSQ, Quantized, Quantizer
 from .any2point.sources import FrozenSource
 from .config import TokenizerConfig
@@ -211,17 +211,10 @@ class TokenizerNet(nn.Module):
         quantized = self.quantizer(self.encode(clouds))
         looked, kept = self.config.points, None
         if self.training:
-            kept = nested(len(batch), self.tokens).to(batch.device)
+            kept = draw("log", range(1, self.tokens + 1), len(batch), full=0.5).to(batch.device)
             looked = looked // 2 if bool(torch.rand(()) < 0.5) else looked
         made = self.made(quantized.z_q, kept)
         return View(made._replace(points=made.points[:, :looked]), wanted, quantized)
-
-
-def nested(batch: int, tokens: int) -> Tensor:
-    """How many tokens each row keeps, [batch]: all of them half of the time, else 1 to all, small more often."""
-    draw = torch.rand(2, batch)
-    some = (math.log(tokens + 1) * draw[1]).exp().long().clamp(1, tokens)
-    return torch.where(draw[0] < 0.5, tokens, some)
 
 
 def sphere_patches(reference: Tensor, bands: int) -> Tensor:

@@ -29,6 +29,7 @@ MAY = {
     "command": {"registry"},
     "strict": set(),
     "packed": set(),
+    "budget": set(),
     "config": {"strict", "data", "eval", "model", "train"},
     "model": {"modality"},
     "data": {"modality", "segment", "stacking", "vocabulary", "document", "distributed", "packed"},
@@ -129,7 +130,7 @@ def test_plug_ins_import_the_contract_and_the_common_parts_only(path):
             other = name.lstrip(".").partition(".")[0]
             assert other in ("common", here, ""), f"{path}: {here} may not import the plug-in {other!r}"
         if top == "unitok" and rest:
-            allowed = ("modality", "packed", "registry", "strict", "testing", "train")
+            allowed = ("budget", "modality", "packed", "registry", "strict", "testing", "train")
             assert rest.partition(".")[0] in allowed, (
                 f"{path}: plug-ins see only {', '.join(allowed)} of the core"
             )

@@ -20,10 +20,10 @@ from torch.nn import functional as F
 
 from unitok.strict import Strict
 
+from ...common import guidance
 from ...common.attention import Cache
 from ...common.blocks import Block
 from ...common.keys import Fuse, KeyMap, Rename
-from . import guidance
 
 if TYPE_CHECKING:
     from ...common.checkpoint import Checkpoint

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 from unitok.strict import Strict
 
-from . import guidance
+from ...common import guidance
 from .maskgit_nets import Bert, UViT
 
 Uniform = Callable[[tuple[int, ...]], Tensor]

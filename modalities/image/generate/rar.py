@@ -20,10 +20,10 @@ from torch.nn import functional as F
 
 from unitok.strict import Strict
 
+from ...common import guidance
 from ...common.attention import Cache
 from ...common.blocks import Block, Modulation, init_linear
 from ...common.keys import KeyMap, Rename, Squeeze
-from . import guidance
 
 if TYPE_CHECKING:
     from ...common.checkpoint import Checkpoint

@@ -11,10 +11,11 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
+from modalities.common.nested import draw
 from modalities.common.training import held_out
 from modalities.pointcloud import io
 from modalities.pointcloud.config import TokenizerConfig
-from modalities.pointcloud.network import PointNet, TokenizerNet, nested, sphere_patches
+from modalities.pointcloud.network import PointNet, TokenizerNet, sphere_patches
 from modalities.pointcloud.training import CloudTask
 from modalities.pointcloud.transport import sphere
 
@@ -125,7 +126,7 @@ def test_decoding_a_prefix_ignores_what_follows() -> None:
 
 def test_nested_lengths_cover_all_and_favour_whole_and_short() -> None:
     torch.manual_seed(0)
-    kept = nested(4000, 64)
+    kept = draw("log", range(1, 65), 4000, full=0.5)
     assert kept.min() == 1
     assert kept.max() == 64
     assert 0.45 < (kept == 64).float().mean() < 0.57
