@@ -8,12 +8,15 @@ what they mean. `Spec`, `encode` and `decode` are required, everything else has 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from torch import Tensor
+
+from unitok.budget import longest
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -77,6 +80,8 @@ class Spec:
         framed: False for text alone, whose ids stand without marks.
         parts: several codes per position: ids are [n, k] with 0 <= ids[:, j] < parts[j].
         side: companion channels by name.
+        nested: the lengths, in rising order, at which every prefix of an item's codes is an item of its own,
+            only coarser; the last is the whole. Empty: codes cannot be cut.
     """
 
     name: str
@@ -86,6 +91,7 @@ class Spec:
     framed: bool = True
     parts: tuple[int, ...] = ()
     side: Mapping[str, Side] = field(default_factory=dict)
+    nested: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         lo, hi = self.length
@@ -99,6 +105,15 @@ class Spec:
             raise ValueError(
                 f"block {self.name!r} has size {self.size} but parts {self.parts} sum to "
                 f"{sum(self.parts)}: the size is the sum of the parts"
+            )
+        if self.nested and (
+            (lo, hi) != (self.nested[0], self.nested[-1])
+            or list(self.nested) != sorted({*self.nested})
+            or max((b - a for a, b in zip(self.nested, self.nested[1:], strict=False)), default=0) > JUMP
+        ):
+            raise ValueError(
+                f"block {self.name!r} has nested lengths {self.nested[:3]}… and length {self.length}: they rise from "
+                f"the shortest to the longest in steps of at most {JUMP}"
             )
 
     @property
@@ -154,10 +169,14 @@ class Modality(ABC):
         Within one range every id leaves the same `shortest_end`; split a range where it does not.
         """
         if not self.spec.parts:
-            return Legal((range(self.spec.size),))
+            nested = self.spec.nested
+            return Legal((range(self.spec.size),), end=not nested or len(prefix) in nested)
         part = len(prefix) % len(self.spec.parts)
         start = sum(self.spec.parts[:part])
-        return Legal((range(start, start + self.spec.parts[part]),), end=part == 0)
+        whole = part == 0 and (
+            not self.spec.nested or len(prefix) // len(self.spec.parts) in self.spec.nested
+        )
+        return Legal((range(start, start + self.spec.parts[part]),), end=whole)
 
     def shortest_end(self, prefix: Sequence[int]) -> int:
         """How many more flat ids `prefix` needs, at the least, before the body may end.
@@ -166,7 +185,25 @@ class Modality(ABC):
         """
         stride = self.spec.stride
         short = self.spec.length[0] * stride - len(prefix)
-        return short if short > 0 else -len(prefix) % stride
+        if short > 0 or not self.spec.nested:
+            return short if short > 0 else -len(prefix) % stride
+        at = bisect_left(self.spec.nested, -(-len(prefix) // stride))
+        return max(0, self.spec.nested[min(at, len(self.spec.nested) - 1)] * stride - len(prefix))
+
+    def shorten(self, codes: Codes, budget: int) -> Codes:
+        """The coarser item of at most `budget` positions that the first codes are.
+
+        Raises:
+            ValueError: codes of this modality cannot be cut, or not to so few.
+        """
+        if len(codes) <= budget:
+            return codes
+        if not self.spec.nested:
+            raise ValueError(
+                f"{self.spec.name}: its codes cannot be cut, so it takes no budget: use a tokenizer with nested codes"
+            )
+        keep = longest(self.spec.nested, budget)
+        return Codes(codes.ids[:keep], {name: each[:keep] for name, each in codes.side.items()})
 
     def read(self, data: bytes, suffix: str) -> Item:
         """Read an item from the bytes of a file with the given suffix (".png").

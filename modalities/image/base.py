@@ -8,12 +8,13 @@ A system is a subclass that names its configuration and its network:
         released = staticmethod(…)         # (checkpoint) -> (config, state in our names)
 
 A network has `quantizer`, `encode(pictures) -> z [B, K, C]` before the quantizer and
-`decode(z_q [B, K, D], **guidance) -> pictures`, with pictures [B, 3, H, W] in the range of its configuration.
+`decode(z_q [B, K, D], **guidance) -> pictures`, with pictures [B, 3, H, W] in the range of its configuration. Where
+codes are nested (`ImageConfig.lengths`), `decode` takes the first k of them, too; a network that can encode the first
+ones for less says `cheap_prefix = True` and takes `encode(pictures, count=k)`.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -21,11 +22,11 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, cast, get_args
 
 import torch
-from PIL import Image
 from pydantic import Field, field_validator
 from torch import Tensor, nn
 
-from unitok.modality import BadCodes, BadItem, Codes, Item, Modality, Spec
+from unitok.budget import longest
+from unitok.modality import BadCodes, Codes, Item, Spec
 from unitok.strict import Strict
 
 from ..common.checkpoint import Checkpoint
@@ -34,6 +35,7 @@ from ..common.quantize import KL, Quantized, Quantizer
 from ..common.training import TokenizerTask
 from ..common.weights import fingerprint
 from . import io
+from .pictures import PictureModality
 
 SHIPPED = Path(__file__).parent / "weights"
 CLOSE = 3e-5
@@ -53,6 +55,11 @@ class ImageConfig(Strict):
         "cover",
         description="the picture's middle square (two ways), or all of it squeezed: modalities.image.io.fit",
     )
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """The numbers of codes that a picture may have, in rising order; more than one where codes are nested."""
+        return (self.tokens,)
 
     @field_validator("range")
     @classmethod
@@ -82,7 +89,7 @@ class Network(Protocol):
 
     quantizer: Quantizer
 
-    def encode(self, pictures: Tensor) -> Tensor:
+    def encode(self, pictures: Tensor, **first: int) -> Tensor:
         """Pictures [B, 3, H, W] -> latents [B, K, C] before the quantizer."""
         ...
 
@@ -91,7 +98,7 @@ class Network(Protocol):
         ...
 
 
-class ImageTokenizer(Modality):
+class ImageTokenizer(PictureModality):
     """Pictures through a network.
 
     Items are PIL images, paths or float tensors [3, H, W] in [0, 1]. Codes: int64 [tokens], or [tokens, parts].
@@ -102,6 +109,7 @@ class ImageTokenizer(Modality):
             `options` then shape. If not given: the system's default, with `preset` None.
         preset: a published shape, by name; beside a released file: what it must be.
         name: block name in the vocabulary.
+        budget: most codes that `encode` gives, where any first codes are a coarser picture; None = all.
         seed: of random weights.
         device: where the network runs.
         precision: "bf16" runs encoder and decoder under autocast; the quantizer stays in fp32.
@@ -112,7 +120,7 @@ class ImageTokenizer(Modality):
     Raises:
         FileNotFoundError: no such weights; what ships is named.
         WeightsMismatch: the file fits another network, or is of another preset.
-        ValueError: another `precision`, or a device that is not there.
+        ValueError: another `precision`, a device that is not there, or a budget that holds no picture.
     """
 
     tokenizer: ClassVar[str]
@@ -120,7 +128,6 @@ class ImageTokenizer(Modality):
     Net: ClassVar[type[Any]]
     default: ClassVar[str | None] = None
     adjustable: ClassVar[frozenset[str]] = frozenset()
-    suffixes = io.SUFFIXES
 
     def __init__(
         self,
@@ -128,6 +135,7 @@ class ImageTokenizer(Modality):
         *,
         preset: str | None = None,
         name: str = "image",
+        budget: int | None = None,
         seed: int = 0,
         device: str = "cpu",
         precision: Precision = "fp32",
@@ -166,6 +174,7 @@ class ImageTokenizer(Modality):
         self.net = cast("Network", net)
         self.name, self.device, self.precision = name, torch.device(device), precision
         self._spec: Spec | None = None
+        self.budget = self.config.lengths[-1] if budget is None else longest(self.config.lengths, budget)
 
     @classmethod
     def preset(cls, name: str) -> Any:
@@ -199,16 +208,17 @@ class ImageTokenizer(Modality):
             self._spec = Spec(
                 name=self.name,
                 size=quantizer.size,
-                length=(config.tokens, config.tokens),
+                length=(config.lengths[0], config.lengths[-1]),
                 fingerprint=fingerprint(told, cast("nn.Module", self.net)),
                 parts=quantizer.parts,
+                nested=config.lengths if len(config.lengths) > 1 else (),
             )
         return self._spec
 
     # -------------------------------------------------------------------- codes
 
     def encode(self, items: Sequence[Item]) -> list[Codes]:
-        """Pictures to codes; the same alone or in a batch.
+        """Pictures to codes; the same alone or in a batch. `Modality.shorten` makes coarser pictures of nested codes.
 
         Raises:
             BadItem: not a picture, empty, or a tensor outside [0, 1].
@@ -217,7 +227,7 @@ class ImageTokenizer(Modality):
         pictures = [self._tensor(i, item) for i, item in enumerate(items)]
         self.spec  # noqa: B018  (refuses continuous latents)
         ids = encode_alike(pictures, self._latents, self.net.quantizer, CLOSE)
-        return [Codes(each.cpu().clone()) for each in ids]
+        return [Codes(each[: self.budget].cpu().clone()) for each in ids]
 
     def latents(self, items: Sequence[Item]) -> Tensor:
         """Latents before the quantizer, float32 [B, K, D]; of continuous systems the posterior's mean.
@@ -234,41 +244,66 @@ class ImageTokenizer(Modality):
         return torch.cat(found) if found else torch.zeros(0, self.config.tokens, self.net.quantizer.dim)
 
     def decode(self, codes: Sequence[Codes], **guidance: Any) -> list[Item]:
-        """Codes to PIL images of the tokenizer's size.
+        """Codes to PIL images of the tokenizer's size, or of that which so many codes have.
 
         Raises:
-            BadCodes: codes out of range or of another number than `tokens`.
+            BadCodes: codes out of range or of a number that no picture has.
         """
-        return [io.to_image(picture) for picture in self.decode_tensor(codes, **guidance)]
+        return [io.to_image(picture) for picture in self._each_decoded(codes, **guidance)]
 
     def decode_tensor(self, codes: Sequence[Codes] | Tensor, **guidance: Any) -> Tensor:
-        """Codes, or latents [B, K, D], to pictures, float32 [B, 3, S, S], black 0 and white 1, not clamped.
+        """Codes, or latents [B, k, D], to pictures, float32 [B, 3, S, S], black 0 and white 1, not clamped.
 
         `guidance` is what the network's decoder takes beside the latents, with the batch first.
 
         Raises:
             BadCodes: as in `decode`.
-            ValueError: latents of another shape.
+            ValueError: latents of another shape, or codes whose pictures have several sizes.
         """
         if not len(codes):
             return torch.zeros(0, 3, self.config.size, self.config.size)
         if isinstance(codes, Tensor):
-            shape = [len(codes), self.config.tokens, self.net.quantizer.dim]
-            if list(codes.shape) != shape or not codes.is_floating_point():
+            lengths, dim = self.config.lengths, self.net.quantizer.dim
+            fits = codes.dim() == 3 and codes.shape[1] in lengths and codes.shape[2] == dim
+            if not fits or not codes.is_floating_point():
                 raise ValueError(
-                    f"latents are floats {shape}, not {codes.dtype} {list(codes.shape)}: give what latents() gives, "
-                    "or a list of Codes"
+                    f"latents are floats {[len(codes), lengths[-1], dim]}, not {codes.dtype} {list(codes.shape)}: give "
+                    "what latents() gives, or a list of Codes"
                 )
-            z_q = codes.float()
-        else:
-            ids = [self._checked(i, each) for i, each in enumerate(codes)]
-            z_q = self.net.quantizer.lookup(torch.stack(ids).to(self.device))
+            return self._decoded(codes.float(), self.guidance(len(codes), **guidance))
+        made = self._each_decoded(codes, **guidance)
+        if len(sizes := {tuple(picture.shape[1:]) for picture in made}) > 1:
+            raise ValueError(
+                f"pictures of {len(sizes)} sizes make no tensor: decode() gives them one by one, or shorten codes alike"
+            )
+        return torch.stack(made)
+
+    def _each_decoded(self, codes: Sequence[Codes], **guidance: Any) -> list[Tensor]:
+        """The picture [3, S, S] of each; those with equally many codes go through the network together."""
+        alike: dict[int, list[int]] = {}
+        for row, each in enumerate(codes):
+            alike.setdefault(len(self._checked(row, each)), []).append(row)
+        given = self.guidance(len(codes), **guidance)
+        made: list[Tensor] = [torch.empty(0)] * len(codes)
+        for rows in alike.values():
+            z_q = self.net.quantizer.lookup(
+                torch.stack([codes[row].ids.long() for row in rows]).to(self.device)
+            )
+            part = {key: self._rows(value, rows) for key, value in given.items()}
+            for row, picture in zip(rows, self._decoded(z_q, part), strict=True):
+                made[row] = picture
+        return made
+
+    def _decoded(self, z_q: Tensor, given: Mapping[str, Any]) -> Tensor:
+        """Pictures, float32 [B, 3, S, S] with black 0 and white 1, of latents [B, k, D]."""
         low, high = self.config.range
         made = []
         for at in range(0, len(z_q), CHUNK):
-            part = {key: self._part(value, at) for key, value in self.guidance(len(z_q), **guidance).items()}
+            rows = range(at, min(at + CHUNK, len(z_q)))
+            part = {key: self._rows(value, rows) for key, value in given.items()}
             with torch.no_grad(), self._autocast():
-                made.append(self.net.decode(z_q[at : at + CHUNK].to(self.device), **part).float().cpu())
+                pictures = self.net.decode(z_q[at : at + CHUNK].to(self.device), **part)
+            made.append(pictures.float().cpu())
         pictures = torch.cat(made)
         return pictures if (low, high) == (0.0, 1.0) else (pictures - low) / (high - low)
 
@@ -276,8 +311,9 @@ class ImageTokenizer(Modality):
         """What the decoder takes beside the latents of `count` pictures; systems fill in their own."""
         return given
 
-    def _part(self, value: Any, at: int) -> Any:
-        return value[at : at + CHUNK].to(self.device) if isinstance(value, Tensor) else value
+    def _rows(self, value: Any, rows: Sequence[int]) -> Any:
+        """What belongs to some pictures, of a tensor with the batch first; anything else belongs to all."""
+        return value[list(rows)].to(self.device) if isinstance(value, Tensor) else value
 
     def _latents(self, pictures: Tensor) -> Tensor:
         """Latents [B, K, C] of pictures [B, 3, S, S] in [0, 1]."""
@@ -285,17 +321,12 @@ class ImageTokenizer(Modality):
         pictures = pictures.to(self.device)
         if (low, high) != (0.0, 1.0):
             pictures = pictures * (high - low) + low
+        first = {"count": self.budget} if getattr(self.net, "cheap_prefix", False) else {}
         with torch.no_grad(), self._autocast():
-            return self.net.encode(pictures).float()
+            return self.net.encode(pictures, **first).float()
 
     def _autocast(self) -> Any:
         return torch.autocast(self.device.type, torch.bfloat16) if self.precision == "bf16" else nullcontext()
-
-    def _tensor(self, index: int, item: Item) -> Tensor:
-        try:
-            return io.to_tensor(item, self.config.size, self.config.resize)
-        except (TypeError, ValueError, OSError) as error:
-            raise BadItem(index, str(error)) from error
 
     def _checked(self, index: int, codes: Codes) -> Tensor:
         if not isinstance(codes, Codes):
@@ -303,60 +334,17 @@ class ImageTokenizer(Modality):
         ids = codes.ids
         if ids.is_floating_point() or ids.dtype == torch.bool:
             raise BadCodes(f"item {index}: codes of {ids.dtype}: give whole numbers, as int64")
-        parts = torch.tensor(self.spec.parts or (self.spec.size,))
-        shape = (self.config.tokens, len(parts)) if self.spec.parts else (self.config.tokens,)
-        if tuple(ids.shape) != shape:
-            raise BadCodes(f"item {index}: codes of shape {list(ids.shape)}, but a picture has {list(shape)}")
+        parts, lengths = torch.tensor(self.spec.parts or (self.spec.size,)), self.config.lengths
+        beside = [len(parts)] if self.spec.parts else []
+        if ids.dim() != 1 + len(beside) or len(ids) not in lengths or list(ids.shape[1:]) != beside:
+            some = f", or a first {lengths[0]} to {lengths[-2]} of them" if len(lengths) > 1 else ""
+            raise BadCodes(
+                f"item {index}: codes of shape {list(ids.shape)}, but a picture has {[lengths[-1], *beside]}{some}"
+            )
         columns = ids if self.spec.parts else ids.unsqueeze(-1)
         if bool(((columns < 0) | (columns >= parts)).any()):
             raise BadCodes(f"item {index}: a code is outside its range: {parts.tolist()} codes, from 0")
         return ids.long()
-
-    # -------------------------------------------------------------------- items
-
-    def read(self, data: bytes, suffix: str) -> Item:
-        """A picture file's bytes as an RGB PIL image; see `modalities.image.io`."""
-        return io.read_image(data)
-
-    def write(self, item: Item, suffix: str) -> bytes:
-        """The picture as a file; .png and .webp keep every pixel."""
-        return io.write_image(self._picture(item), suffix)
-
-    def show(self, item: Item) -> Image.Image:
-        """The picture as the tokenizer sees it."""
-        return io.fit(self._picture(item), self.config.size, self.config.resize)
-
-    def compare(self, a: Item, b: Item) -> dict[str, float]:
-        """`psnr` in dB at the tokenizer's size (inf for equal pictures) and `mae`, mean absolute error in [0, 1]."""
-        one, two = (io.to_tensor(item, self.config.size, self.config.resize) for item in (a, b))
-        mse = float((one - two).square().mean())
-        psnr = -10 * math.log10(mse) if mse > 0 else math.inf
-        return {"psnr": psnr, "mae": float((one - two).abs().mean())}
-
-    def variants(self, item: Item, count: int) -> list[Item]:
-        """The picture, its mirror image, then small crops of the two, always the same ones."""
-        picture = self._picture(item)
-        both = [picture, picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)]
-        generator = torch.Generator().manual_seed(0)
-        found = both[:count]
-        while len(found) < count:
-            left, top, right, bottom = (0.06 * torch.rand(4, generator=generator)).tolist()
-            width, height = picture.size
-            box = (left * width, top * height, (1 - right) * width, (1 - bottom) * height)
-            found.append(both[len(found) % 2].crop(tuple(round(edge) for edge in box)))
-        return found
-
-    def label(self, item: Item) -> str:
-        """Such as "picture of 64 x 64 pixels"."""
-        width, height = self._picture(item).size
-        return f"picture of {width} x {height} pixels"
-
-    def _picture(self, item: Item) -> Image.Image:
-        if isinstance(item, Image.Image):
-            return io.to_rgb(item)
-        if isinstance(item, Tensor):
-            return io.to_image(item)
-        return io.read_image(Path(item).read_bytes())
 
     @classmethod
     def training_task(

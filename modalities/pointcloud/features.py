@@ -55,8 +55,8 @@ class CloudFeatures(CloudModality):
     ) -> None:
         if "placed" in options:
             raise ValueError("features have no codes of place and size: say both in words beside the cloud")
-        self.encoder = PointTokenizer(weights, name=name, tokens=tokens, **options)
-        self.tokens = self.encoder.tokens
+        self.encoder = PointTokenizer(weights, name=name, budget=tokens, **options)
+        self.tokens = self.encoder.budget
         if positions < 1 or self.tokens % positions:
             raise ValueError(f"positions={positions} must divide the {self.tokens} latents that are told")
         self.positions = positions

@@ -43,7 +43,7 @@ class PointTokenizer(CloudModality):
         weights: name of shipped weights ("furniture"), path of a .safetensors file, or None for a network
             with random weights (drawn from `seed`), which `options` then shape.
         name: block name in the vocabulary.
-        tokens: how many of the codes `encode` gives; fewer are a coarser cloud.
+        budget: how many of the codes `encode` gives; fewer are a coarser cloud.
         seed: of random weights.
         preset: "cloud", "small" or "base": what `options` change, for weights=None alone.
         placed: put four codes of place and size in front; items are then in metres.
@@ -60,7 +60,7 @@ class PointTokenizer(CloudModality):
         weights: str | Path | None = DEFAULT,
         *,
         name: str = "cloud",
-        tokens: int | None = None,
+        budget: int | None = None,
         seed: int = 0,
         preset: str | None = None,
         placed: bool = False,
@@ -79,9 +79,9 @@ class PointTokenizer(CloudModality):
         )
         self.placement = Placement(extent) if placed else None
         self.ahead = CODES if placed else 0  # how many codes stand before those of the shape
-        self.tokens = self.net.tokens if tokens is None else tokens
-        if not 1 <= self.tokens <= self.net.tokens:
-            raise ValueError(f"tokens={tokens}, but this tokenizer has 1 to {self.net.tokens}")
+        self.budget = self.net.tokens if budget is None else budget
+        if not 1 <= self.budget <= self.net.tokens:
+            raise ValueError(f"budget={budget}, but this tokenizer has 1 to {self.net.tokens} codes")
         quantizer = self.net.quantizer
         if placed and quantizer.parts:
             raise ValueError(
@@ -96,10 +96,11 @@ class PointTokenizer(CloudModality):
             fingerprint=fingerprint(
                 {"tokenizer": "pointcloud.any2point", **self.config.told(), **where}, self.net
             ),
+            nested=tuple(range(1 + self.ahead, self.net.tokens + self.ahead + 1)),
         )
 
     def encode(self, items: Sequence[Item]) -> list[Codes]:
-        """Clouds to codes [tokens]; the same alone or in a batch, and for any order of the points.
+        """Clouds to codes [budget]; the same alone or in a batch, and for any order of the points.
 
         Raises:
             BadItem: not a cloud, without points, not finite, or all points in one place; placed: too far or too
@@ -108,9 +109,9 @@ class PointTokenizer(CloudModality):
         found = [self.prepared(i, item) for i, item in enumerate(items)]
         ids = encode_alike([cloud for cloud, _ in found], self.latents, self.net.quantizer, CLOSE)
         return [
-            Codes(torch.cat([place, each[: self.tokens]]))
+            Codes(torch.cat([place, each[: self.budget]]))
             if self.ahead
-            else Codes(each[: self.tokens].clone())
+            else Codes(each[: self.budget].clone())
             for each, (_, place) in zip(ids, found, strict=True)
         ]
 

@@ -17,7 +17,7 @@ PLUGINS = ("image", "molecule", "pointcloud", "text")
 MAY = {
     "version": set(),
     "registry": {"modality"},
-    "modality": set(),
+    "modality": {"budget"},
     "segment": {"modality"},
     "block": {"modality"},
     "stacking": {"modality", "block"},

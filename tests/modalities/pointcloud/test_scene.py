@@ -80,7 +80,7 @@ def test_parts_keep_the_order_and_make_a_document():
     files = scene.parts([{"file": f"{n}.npz"} for n in range(3)])
     assert files[1] == {"cloud": {"file": "0.npz"}}
     assert files[0] == parts[0]
-    blocks = {"text": create("text.bytes"), "cloud": create("pointcloud.any2point", tokens=4)}
+    blocks = {"text": create("text.bytes"), "cloud": create("pointcloud.any2point", budget=4)}
     document = Document.of(*(segment(blocks[name], item) for part in parts for name, item in part.items()))
     assert [len(one.codes) for one in document.segments if one.name == "cloud"] == [4, 4, 4]
     assert len(scene.points) == 768

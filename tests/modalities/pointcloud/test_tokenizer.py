@@ -85,11 +85,11 @@ def test_heldout_objects_come_back_and_more_codes_bring_them_nearer(
 
 
 def test_fewer_tokens_are_a_prefix(any2point: PointTokenizer, furniture: list[Tensor]) -> None:
-    short = PointTokenizer(tokens=8)
+    short = PointTokenizer(budget=8)
     assert short.spec.fingerprint == any2point.spec.fingerprint
     assert short.encode(furniture)[0].ids.equal(any2point.encode(furniture)[0].ids[:8])
     with pytest.raises(ValueError, match="1 to 64"):
-        PointTokenizer(tokens=65)
+        PointTokenizer(budget=65)
 
 
 def test_the_first_decoded_points_cover_the_whole(any2point: PointTokenizer, furniture: list[Tensor]) -> None:
