@@ -44,8 +44,10 @@ class Plain(Modality):
         parts: tuple[int, ...] = (),
         side: dict[str, Side] | None = None,
         fingerprint: str = "",
+        nested: tuple[int, ...] = (),
     ) -> None:
-        self.spec = Spec(name, size, length, fingerprint or f"{name}-{size}", parts=parts, side=side or {})
+        fingerprint = fingerprint or f"{name}-{size}"
+        self.spec = Spec(name, size, length, fingerprint, parts=parts, side=side or {}, nested=nested)
 
     def encode(self, items: Sequence[list[int] | list[list[int]]]) -> list[Codes]:
         out = []
@@ -123,6 +125,14 @@ def parted() -> dict[str, Modality]:
     """The toys and two more with several codes per position: three with companions, and two under a rule."""
     sound = Plain("sound", 15, (1, 4), parts=(6, 5, 4), side={"near": Side("ids", width=2, size=7)})
     return {**toys(), "sound": sound, "pair": Pairs()}
+
+
+def nested() -> dict[str, Modality]:
+    """Text, and items whose first codes are items: one code to a position, and three with companions."""
+    sound = Plain(
+        "sound", 15, (1, 6), parts=(6, 5, 4), side={"near": Side("ids", width=2, size=7)}, nested=(1, 2, 4, 6)
+    )
+    return {"text": Letters(), "image": Plain("image", 20, (1, 8), nested=(1, 2, 4, 8)), "sound": sound}
 
 
 STACKED = ("cloud", "sound", "pair")

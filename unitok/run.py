@@ -12,6 +12,7 @@ import torch
 
 from unitok import distributed, registry
 from unitok.config import ConfigError, ModalityConfig, RunConfig, dump, load
+from unitok.data.cuts import Cuts
 from unitok.data.loader import Loader
 from unitok.data.plan import Plan
 from unitok.data.row import Row
@@ -77,7 +78,24 @@ class Run:
         """Which documents stand in which row; `p_null` overrides the configuration's."""
         data = self.config.data
         p_null = data.p_null if p_null is None else p_null
-        return Plan(stores, self.weights(stores), data.seq_len, data.seed, data.window, p_null)
+        return Plan(
+            stores, self.weights(stores), data.seq_len, data.seed, data.window, p_null, self.cuts(stores)
+        )
+
+    def cuts(self, stores: Mapping[str, Store]) -> dict[str, Cuts]:
+        """How nested items are cut in the sources that say so.
+
+        Raises:
+            ConfigError: a budget for a block that has none.
+        """
+        found = {}
+        for name, store in stores.items():
+            if budget := self.config.data.sources[name].budget:
+                try:
+                    found[name] = Cuts(store, budget, self.vocabulary, self.modalities)
+                except ValueError as error:
+                    raise ConfigError(f"[data.sources.{name}] budget: {error}") from error
+        return found
 
     def decoder(self) -> Decoder:
         """The model at its start: random by the run's seed, or a pretrained folder's weights."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from unitok.budget import Kind
 
 Turns = dict[str, str] | list[dict[str, str]]
 """A chat template: role -> text, in order; a list of such tables where a role speaks more than once."""
@@ -25,6 +27,14 @@ class SourceConfig(BaseModel):
     )
     plain: list[str] = Field(default_factory=list, description="templates without roles, loss everywhere")
     variants: Annotated[int, Field(ge=1)] = Field(1, description="encodings of each item, if it has variants")
+    budget: dict[str, Kind | Annotated[int, Field(ge=1)]] = Field(
+        default_factory=dict,
+        description="block with nested codes -> most codes of an item, or how their number is drawn anew each time: "
+        + ", ".join(get_args(Kind)),
+    )
+    shorten: tuple[str, ...] = Field(
+        (), description="blocks with nested codes whose items give way, evenly, where a document is too long"
+    )
     heldout: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.0, description="share of records held out by a hash of their key, where records have no `split`"
     )

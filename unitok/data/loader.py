@@ -38,7 +38,9 @@ class _Blocks(Dataset[Row]):
         micro = np.arange(block * self.per, (block + 1) * self.per)
         first = self.origin + (micro * self.world + self.rank) * self.batch
         rows = (first[:, None] + np.arange(self.batch)).reshape(-1)
-        return fill(self.stores, self.plan.layout(rows), len(rows), self.plan.seq_len, self.vocabulary)
+        plan = self.plan
+        layout = plan.layout(rows)
+        return fill(self.stores, layout, len(rows), plan.seq_len, self.vocabulary, plan.cuts, plan.seed)
 
 
 class Loader:

@@ -1,7 +1,7 @@
 """The plan: which documents stand in row r, as a pure function of (seed, row number).
 
     draws     0, 1, 2, ... each takes a source (`mix`), of it the next document in the order of a keyed shuffle
-              per epoch (`shuffle`), and, with probability p_null, its null form
+              per epoch (`shuffle`), with probability p_null its null form, and of nested items some codes (`cuts`)
     windows   of `window` draws are packed by best fit (`pack`) into rows; the rows of a window are shuffled
     rows      are numbered through all windows
 
@@ -22,6 +22,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from unitok.data.arrays import Array, ranges, starts
+from unitok.data.cuts import Cuts
 from unitok.data.mix import Mixture
 from unitok.data.pack import best_fit
 from unitok.data.shuffle import keyed, permute
@@ -47,7 +48,8 @@ class Layout(NamedTuple):
     """Documents placed in rows, [n] each, sorted by row and then by place.
 
     row: number among the rows asked for; store and doc: which document; null: in its null form;
-    length: tokens; offset: first position in the row; place: number of the document within its row.
+    length: tokens; offset: first position in the row; place: number of the document within its row; draw: number of
+    the draw, by which nested items are cut, -1 where nothing is.
     """
 
     row: Array
@@ -57,6 +59,7 @@ class Layout(NamedTuple):
     length: Array
     offset: Array
     place: Array
+    draw: Array
 
 
 class _Window(NamedTuple):
@@ -74,6 +77,7 @@ class Plan:
         seed: another seed, another order.
         window: documents that are packed together.
         p_null: probability of the null form, for training with guidance.
+        cuts: of the sources whose nested items get a budget, by name.
     """
 
     def __init__(
@@ -84,15 +88,21 @@ class Plan:
         seed: int = 0,
         window: int = 4096,
         p_null: float = 0.0,
+        cuts: Mapping[str, Cuts] | None = None,
     ) -> None:
         self.names = list(stores)
+        self.cuts = [(cuts or {}).get(name) for name in self.names]
         self.indices = [store.index for store in stores.values()]
         self.seq_len, self.seed, self.window, self.p_null = seq_len, seed, window, p_null
         for name, index in zip(self.names, self.indices, strict=True):
             _check(name, index, seq_len)
         if not self.names:
             raise ValueError("a plan needs at least one source: add one under [data.sources]")
-        means = [(1 - p_null) * i.length.mean() + p_null * i.null_length.mean() for i in self.indices]
+        means = [
+            (1 - p_null) * (i.length.mean() - (cut.mean_gone(False) if cut else 0))
+            + p_null * (i.null_length.mean() - (cut.mean_gone(True) if cut else 0))
+            for i, cut in zip(self.indices, self.cuts, strict=True)
+        ]
         shares = [weights[name] for name in self.names]
         self.mixture = Mixture(shares, means, seed)
         facts = [
@@ -104,6 +114,7 @@ class Plan:
             shares,
             self.names,
             [i.fingerprint for i in self.indices],
+            *([[cut.facts if cut else {} for cut in self.cuts]] if any(self.cuts) else []),
         ]
         self.fingerprint = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
         self._base = 0  # the window whose first row is _first_rows[0]
@@ -148,6 +159,9 @@ class Plan:
             mine = layout.store == number
             doc, null = layout.doc[mine], layout.null[mine]
             total += float(np.where(null, index.null_supervised[doc], index.supervised[doc]).sum())
+            cut = self.cuts[number]
+            if cut is not None:
+                total -= float(cut.of(doc, layout.draw[mine], null, self.seed).lost.sum())
         return total
 
     def locate(self, row: int) -> tuple[int, int]:
@@ -188,10 +202,12 @@ class Plan:
 
     def _packed(self, number: int) -> _Window:
         store, doc, null, length = self._drawn(number)
+        draw = number * self.window + np.arange(self.window)
         row_of, rows = best_fit(length, self.seq_len)
         row_of = permute(np.arange(rows), rows, int(keyed(self.seed, ROWS, number)[0]))[row_of]
         order = np.argsort(row_of, kind="stable")
-        return _window(row_of[order], rows, store[order], doc[order], null[order], length[order])
+        columns = (store[order], doc[order], null[order], length[order], draw[order])
+        return _window(row_of[order], rows, *columns)
 
     def _drawn(self, number: int) -> tuple[Array, Array, Array, Array]:
         """Source, document, null form and length of every draw of a window."""
@@ -208,6 +224,10 @@ class Plan:
             epoch = before // size + nth // size
             doc[mine] = permute(nth % size, size, keyed(self.seed, ORDER, s, epoch))
             length[mine] = np.where(null[mine], index.null_length[doc[mine]], index.length[doc[mine]])
+            cut = self.cuts[s]
+            if cut is not None:
+                kept = cut.of(doc[mine], begin + mine, null[mine], self.seed)
+                np.subtract.at(length, mine[kept.of], kept.gone)
         return store, doc, null, length
 
 
@@ -221,8 +241,8 @@ def once(stores: Mapping[str, Indexed], seq_len: int) -> tuple[Layout, int]:
     order = np.argsort(row_of, kind="stable")
     number = np.repeat(np.arange(len(sizes)), sizes)[order]
     doc = ranges(np.zeros(len(sizes)), np.array(sizes))[order]
-    null = np.zeros(len(order), bool)
-    return _window(row_of[order], rows, number, doc, null, length[order]).layout, rows
+    null, draw = np.zeros(len(order), bool), np.full(len(order), -1)
+    return _window(row_of[order], rows, number, doc, null, length[order], draw).layout, rows
 
 
 def _check(name: str, index: Index, seq_len: int) -> None:
@@ -238,11 +258,13 @@ def _check(name: str, index: Index, seq_len: int) -> None:
         )
 
 
-def _window(row: Array, rows: int, store: Array, doc: Array, null: Array, length: Array) -> _Window:
+def _window(
+    row: Array, rows: int, store: Array, doc: Array, null: Array, length: Array, draw: Array
+) -> _Window:
     """The layout of documents that are sorted by row."""
     counts = np.bincount(row, minlength=rows)
     first = np.concatenate([starts(counts), [len(row)]])
     begin = starts(length)
     offset = begin - begin[first[row]]
     place = np.arange(len(row)) - first[row]
-    return _Window(first, Layout(row, store, doc, null, length, offset, place))
+    return _Window(first, Layout(row, store, doc, null, length, offset, place, draw))

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from unitok.data.arrays import Array, ranges
+from unitok.data.cuts import Cuts
 from unitok.data.plan import Layout, once
 from unitok.data.store import Store
 from unitok.modality import Side
@@ -74,7 +75,15 @@ def collate(rows: Sequence[Row]) -> Row:
     )
 
 
-def fill(stores: Sequence[Store], layout: Layout, rows: int, seq_len: int, vocabulary: Vocabulary) -> Row:
+def fill(
+    stores: Sequence[Store],
+    layout: Layout,
+    rows: int,
+    seq_len: int,
+    vocabulary: Vocabulary,
+    cuts: Sequence[Cuts | None] = (),
+    seed: int = 0,
+) -> Row:
     """The batch [rows, seq_len] that a layout describes.
 
     Args:
@@ -83,6 +92,7 @@ def fill(stores: Sequence[Store], layout: Layout, rows: int, seq_len: int, vocab
         rows: B.
         seq_len: T.
         vocabulary: gives the pad and the channels; channels that no document has are there, absent throughout.
+        cuts, seed: the plan's, if it cuts nested items.
     """
     size = rows * seq_len
     tokens = np.full(size, vocabulary.mark("pad"), np.int64)
@@ -97,7 +107,10 @@ def fill(stores: Sequence[Store], layout: Layout, rows: int, seq_len: int, vocab
         mine = np.flatnonzero(layout.store == number)
         if not len(mine):
             continue
-        piece = store.gather(layout.doc[mine], layout.null[mine])
+        cut = cuts[number] if cuts else None
+        which, null = layout.doc[mine], layout.null[mine]
+        kept = None if cut is None else cut.of(which, layout.draw[mine], null, seed)
+        piece = store.gather(which, null, kept)
         at = ranges(layout.row[mine] * seq_len + layout.offset[mine], piece.length)
         last = np.cumsum(piece.length) - 1  # no target follows the last token of a document
         loss = np.append(piece.weight[1:], np.float32(0))

@@ -31,7 +31,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -69,6 +69,22 @@ class Piece(NamedTuple):
     length: Array
     side: dict[str, tuple[Array, Array]]
     more: Array | None
+
+
+class Spans(Protocol):
+    """Spans of documents and how many tokens of each are wanted; see `unitok.data.cuts.Kept`."""
+
+    @property
+    def of(self) -> Array:
+        """Which of the documents, int64 [m]."""
+
+    @property
+    def run(self) -> Array:
+        """Number of the run, int64 [m]."""
+
+    @property
+    def size(self) -> Array:
+        """Tokens, int64 [m]."""
 
 
 class Store:
@@ -162,12 +178,13 @@ class Store:
         columns = (_tensor(piece.ids), _tensor(piece.weight), _tensor(piece.kind))
         return Rendered(*columns, side, _tensor(piece.null), more)
 
-    def gather(self, docs: Array, null: Array) -> Piece:
+    def gather(self, docs: Array, null: Array, kept: Spans | None = None) -> Piece:
         """Documents end to end in the given order, those with `null` in their null form.
 
         Args:
             docs: int64 [n].
             null: bool [n].
+            kept: spans of which only the first tokens are wanted.
         """
         c = self.columns
         first = c["doc_run"][docs].astype(np.int64)
@@ -178,6 +195,12 @@ class Store:
         runs, owner = runs[keep], owner[keep]
         start = c["run"][runs].astype(np.int64)
         size = c["run"][runs + 1].astype(np.int64) - start
+        if kept is not None and len(kept.run):
+            many = len(c["run_kind"])
+            at = np.searchsorted(owner * many + runs, kept.of * many + kept.run)
+            here = np.minimum(at, max(0, len(runs) - 1))
+            there = (owner[here] == kept.of) & (runs[here] == kept.run) if len(runs) else at < 0
+            size[here[there]] = kept.size[there]
         ids = c["ids"][ranges(start, size)].astype(np.int64)
         more = None
         if "more.at" in c:

@@ -119,7 +119,7 @@ def _completed(name: str, source: SourceConfig, path: Path, vocabulary: Vocabula
 def _key(source: SourceConfig, path: Path, builder: Builder, split: str) -> str:
     facts = {
         "format": FORMAT,
-        "source": source.model_dump(exclude={"weight"}),
+        "source": source.model_dump(exclude={"weight", "budget", *(() if source.shorten else ("shorten",))}),
         "path": str(path.resolve()),
         "vocabulary": builder.vocabulary.fingerprint,
         "longest": builder.longest,
