@@ -8,7 +8,8 @@ Law: what `Rendered.parse` makes of `document.render(vocabulary)` is the same as
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -16,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unitok.modality import Codes, Item, Modality
+from unitok.modality import Codes, Item, Modality, nested_lengths
 from unitok.segment import Mark, Segment
 from unitok.stacking import serial
 from unitok.vocabulary import Vocabulary
@@ -139,13 +140,19 @@ class Document:
         columns.mark("end", float(all(turn.role is None for turn in self.turns)))
         return columns.rendered()
 
-    def prompt(self, vocabulary: Vocabulary) -> Rendered:
+    def prompt(self, vocabulary: Vocabulary, unfinished: bool = False) -> Rendered:
         """What a model is given to go on from.
 
         Of a chat everything up to and including the last `assistant` mark (added when the last turn is
         another's; what stands in a last assistant turn is left out); of a plain document everything but `end`.
+        If `unfinished`, what stands in a last turn stays, and its last span is left open, to be gone on with.
         """
         turns = self.turns
+        if unfinished:
+            rendered = self.render(vocabulary)
+            chat, last = turns[-1].role is not None, turns[-1].segments[-1:]
+            framed = bool(last) and vocabulary.block(last[0].name).framed
+            return rendered.until(len(rendered.ids) - 1 - chat - framed)
         if turns and turns[-1].role is None:
             rendered = self.render(vocabulary)
             return rendered.until(len(rendered.ids) - 1)
@@ -153,6 +160,43 @@ class Document:
             turns = turns[:-1]
         asked = Document((*turns, Turn("assistant", ())), self.key).render(vocabulary)
         return asked.until(len(asked.ids) - 2)
+
+    def within(
+        self, vocabulary: Vocabulary, modalities: Mapping[str, Modality], limit: int, blocks: Collection[str]
+    ) -> Document:
+        """This document, its items of some blocks with nested codes shortened, evenly, until it has `limit` ids at most.
+
+        Where even the shortest items do not fit, they are as short as can be, and the rest is up to `fit`.
+
+        Raises:
+            ValueError: a block that is not there, or whose codes cannot be cut.
+        """
+        lengths = {name: nested_lengths(name, modalities) for name in sorted(blocks)}
+        over = len(self.render(vocabulary).ids) - limit
+        found = [s for s in self.segments if s.name in lengths]
+        if over <= 0 or not found:
+            return self
+        strides = [vocabulary.block(s.name).stride for s in found]
+        places = [bisect_right(lengths[s.name], len(s.codes)) - 1 for s in found]  # which length each has
+        while over > 0 and any(places):
+            sizes = [lengths[s.name][place] for s, place in zip(found, places, strict=True)]
+            spent = [
+                size * stride if place else 0
+                for size, stride, place in zip(sizes, strides, places, strict=True)
+            ]
+            at = spent.index(max(spent))  # the longest gives way first
+            places[at] -= 1
+            over -= (sizes[at] - lengths[found[at].name][places[at]]) * strides[at]
+        sizes = [lengths[s.name][place] for s, place in zip(found, places, strict=True)]
+        left = iter(sizes)
+        turns = []
+        for turn in self.turns:
+            segments = [
+                replace(s, codes=modalities[s.name].shorten(s.codes, next(left))) if s.name in lengths else s
+                for s in turn.segments
+            ]
+            turns.append(Turn(turn.role, tuple(segments)))
+        return Document(tuple(turns), self.key)
 
     def fit(self, vocabulary: Vocabulary, modalities: Mapping[str, Modality], limit: int) -> list[Document]:
         """Documents of at most `limit` ids each that hold all of this one.

@@ -7,6 +7,8 @@ way out is forced in time, so that every row sampled under the mask ends, parses
 Each distinct set of legal ids is a row of one boolean table, built once; a step is a dictionary look-up
 per row and one gather.
 
+An item of nested codes (`Spec.nested`) may be given a length of its own, which it then has exactly.
+
 Codes come one by one in either layout (the *serial* form of `unitok.stacking`). The budget counts positions of
 the sequence: the further parts of a stacked position cost nothing.
 
@@ -18,66 +20,15 @@ the sequence: the further parts of a stacked position cost nothing.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from unitok.block import Block
-from unitok.modality import JUMP, BadCodes, Modality
+from unitok.budget import longest
+from unitok.modality import JUMP, BadCodes, Modality, nested_lengths
+from unitok.phase import PHASES, UNBOUNDED, Phase, State
 from unitok.vocabulary import Vocabulary
-
-UNBOUNDED = 1 << 40
-ROLES = ("system", "user", "assistant")
-
-
-@dataclass(frozen=True)
-class Phase:
-    """A place between segments: may content stand here, which marks lead on, how many marks remain at the least."""
-
-    name: str
-    content: bool
-    tail: int
-    marks: Mapping[str, str] = field(default_factory=dict)
-
-
-def _phases() -> dict[str, Phase]:
-    turns = dict.fromkeys(ROLES, "turn")
-    phases = [
-        Phase("start", content=False, tail=2, marks={"doc": "head"}),
-        Phase("head", content=True, tail=1, marks={"end": "done", **turns}),
-        Phase("plain", content=True, tail=1, marks={"end": "done"}),
-        Phase("turn", content=True, tail=2, marks={"turn": "between"}),
-        Phase("between", content=False, tail=1, marks={"end": "done", **turns}),
-        Phase("answer", content=True, tail=1, marks={"turn": "done"}),
-        Phase("done", content=False, tail=0),
-    ]
-    return {phase.name: phase for phase in phases}
-
-
-PHASES = _phases()
-
-
-@dataclass(slots=True)
-class State:
-    """Where one row stands.
-
-    phase: name of the place between segments; block: the open block ("text" while in text), None between;
-    prefix: flat local ids of the open body; left: positions that may still come; count: ids that came;
-    line: the line of the grammar's table that says what may come next, -1 until it is asked for.
-    """
-
-    phase: str
-    left: int
-    block: str | None = None
-    prefix: list[int] = field(default_factory=list)
-    count: int = 0
-    line: int = -1
-
-    @property
-    def done(self) -> bool:
-        """Whether the row has ended."""
-        return self.phase == "done"
 
 
 class Grammar:
@@ -90,6 +41,7 @@ class Grammar:
         entry: str,
         produce: Collection[str] | None = None,
         first: str | None = None,
+        lengths: Mapping[str, int] | None = None,
     ) -> None:
         vocabulary.check(modalities)
         unknown = (set(produce or ()) | {first} - {None}) - set(vocabulary.blocks)
@@ -101,6 +53,10 @@ class Grammar:
         self.modalities = {name: modalities[name] for name in vocabulary.blocks}
         self.entry = entry
         self.first = first
+        self.lengths = {
+            name: longest(nested_lengths(name, self.modalities), most)
+            for name, most in (lengths or {}).items()
+        }
         names = [n for n in vocabulary.blocks if produce is None or n in produce or n == first]
         self.produce = frozenset(names)
         self._framed = [vocabulary.blocks[n] for n in names if vocabulary.blocks[n].framed]
@@ -129,6 +85,7 @@ class Grammar:
         produce: Collection[str] | None = None,
         first: str | None = None,
         stop: str = "turn",
+        lengths: Mapping[str, int] | None = None,
     ) -> Grammar:
         """What follows an `assistant` mark, or (stop="end") the beginning of a plain document.
 
@@ -138,10 +95,14 @@ class Grammar:
             produce: blocks that may be written; None = all.
             first: the block that the answer must begin with.
             stop: the mark that ends it, "turn" or "end".
+            lengths: most positions of an item, by block with nested codes; each item then has as many as that allows.
+
+        Raises:
+            ValueError: an unknown block or mark, or a length that no item of the block has.
         """
         if stop not in ("turn", "end"):
             raise ValueError(f"stop {stop!r} is no way to end an answer: use 'turn' or 'end'")
-        return cls(vocabulary, modalities, "answer" if stop == "turn" else "plain", produce, first)
+        return cls(vocabulary, modalities, "answer" if stop == "turn" else "plain", produce, first, lengths)
 
     # ---------------------------------------------------------------- stepping
 
@@ -160,6 +121,30 @@ class Grammar:
             if left < need:
                 raise ValueError(f"a budget of {left} ids cannot hold an answer: it needs at least {need}")
         return [State(self.entry, left) for left in budgets]
+
+    def enter(self, state: State, name: str, prefix: Sequence[int]) -> None:
+        """Put a fresh row into a body of which the flat local ids `prefix` are there already, to go on with it.
+
+        Raises:
+            BadCodes: no body of the block begins so, or its budget cannot end it.
+        """
+        block = self.vocabulary.block(name)
+        state.block, state.prefix = name, []
+        for one in prefix:
+            ranges = self.modalities[name].legal(state.prefix).ranges
+            if not any(one in each for each in ranges) or len(state.prefix) >= self._most(block):
+                raise BadCodes(
+                    f"no {name} begins with {list(prefix)[:8]}…: code {len(state.prefix)} does not fit"
+                )
+            state.prefix.append(one)
+        need = self._needs(block, state.prefix) + 1 + PHASES[state.phase].tail
+        if state.left < need:
+            raise BadCodes(f"a budget of {state.left} ids cannot end this {name}: it needs at least {need}")
+
+    @staticmethod
+    def _most(block: Block) -> int:
+        """Flat ids of the longest body."""
+        return UNBOUNDED if block.length[1] is None else block.length[1] * block.width
 
     def allowed(self, states: Sequence[State]) -> Tensor:
         """bool [B, V]: the ids that may come next; a row that is done allows `pad` alone."""
@@ -210,9 +195,14 @@ class Grammar:
 
     def _needs(self, block: Block, prefix: Sequence[int]) -> int:
         """Positions that a body still needs, at the least, before it may end."""
-        ids = self.modalities[block.name].shortest_end(prefix)
+        ids = self._shortest_end(block, prefix)
         # What is left of the position that has begun costs nothing.
         return -(-(ids - -len(prefix) % block.width) // block.width) if block.stacked else ids
+
+    def _shortest_end(self, block: Block, prefix: Sequence[int]) -> int:
+        """Flat ids that a body still needs, at the least, before it may end."""
+        ids = self.modalities[block.name].shortest_end(prefix)
+        return max(ids, self.lengths.get(block.name, 0) * block.width - len(prefix))
 
     def _step(self, state: State, new: int) -> None:
         # Before the table is read: a new line may replace it.
@@ -270,14 +260,15 @@ class Grammar:
         ranges, may_end = modality.legal(state.prefix)
         if block.framed:
             n, width, (lo, hi) = len(state.prefix), block.width, block.length
+            lo = self.lengths.get(block.name, lo)
             may_end = may_end and n >= lo * width and n % width == 0
-            if hi is not None and n >= hi * width:
+            if (hi is not None and n >= hi * width) or (block.name in self.lengths and may_end):
                 ranges = ()
         else:
             may_end = may_end or not state.prefix
         left = state.left - (self._cost(block, state) if block.stacked else 1) - tail
         # Counted in ids, of which there are at least as many as positions.
-        if left < UNBOUNDED >> 1 and modality.shortest_end(state.prefix) + JUMP > left:
+        if left < UNBOUNDED >> 1 and self._shortest_end(block, state.prefix) + JUMP > left:
             ranges = self._affordable(state, block, ranges, left)
         if not ranges and not may_end:
             raise BadCodes(

@@ -198,11 +198,7 @@ class Modality(ABC):
         """
         if len(codes) <= budget:
             return codes
-        if not self.spec.nested:
-            raise ValueError(
-                f"{self.spec.name}: its codes cannot be cut, so it takes no budget: use a tokenizer with nested codes"
-            )
-        keep = longest(self.spec.nested, budget)
+        keep = longest(nested_lengths(self.spec.name, {self.spec.name: self}), budget)
         return Codes(codes.ids[:keep], {name: each[:keep] for name, each in codes.side.items()})
 
     def read(self, data: bytes, suffix: str) -> Item:
@@ -250,3 +246,19 @@ class Modality(ABC):
     def label(self, item: Item) -> str:
         """The item in a few words of text, for logs and reports."""
         return str(item)
+
+
+def nested_lengths(name: str, modalities: Mapping[str, Modality]) -> tuple[int, ...]:
+    """The lengths that items of a block may be cut to.
+
+    Raises:
+        ValueError: there is no such block, or its codes cannot be cut.
+    """
+    if name not in modalities:
+        raise ValueError(f"a budget names the block {name!r}, but there are {', '.join(modalities)}")
+    lengths = modalities[name].spec.nested
+    if not lengths:
+        raise ValueError(
+            f"a budget for {name!r}, whose codes cannot be cut: use a tokenizer with nested codes, or leave it out"
+        )
+    return lengths

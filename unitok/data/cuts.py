@@ -16,7 +16,7 @@ from unitok.budget import Kind, longest, shares
 from unitok.data.arrays import Array, ranges
 from unitok.data.shuffle import keyed
 from unitok.data.store import Store
-from unitok.modality import Modality
+from unitok.modality import Modality, nested_lengths
 from unitok.vocabulary import Vocabulary
 
 Budget = Mapping[str, Kind | int]
@@ -115,14 +115,7 @@ class Cuts:
 def _choice(
     name: str, how: Kind | int, vocabulary: Vocabulary, modalities: Mapping[str, Modality]
 ) -> _Choice:
-    if name not in modalities:
-        raise ValueError(f"a budget names the block {name!r}, but there are {', '.join(modalities)}")
-    lengths = modalities[name].spec.nested
-    if not lengths:
-        raise ValueError(
-            f"a budget for {name!r}, whose codes cannot be cut: use a tokenizer with nested codes, such as "
-            "pointcloud.any2point or image.flextok"
-        )
+    lengths = nested_lengths(name, modalities)
     if isinstance(how, str):
         weight = shares(how, lengths)
     else:

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unitok.grammar import Grammar, State
+from unitok.grammar import Grammar
+from unitok.phase import State
 
 
 class Masks:

@@ -6,7 +6,10 @@ position the same is done for each further part, on the depth head's logits, bef
 
     sampler = Sampler(decoder, vocabulary, modalities)
     [answer] = sampler.generate([document], guidance={"image": 4.0}, first="image")
-    for event in sampler.stream(document): ...
+    for event in sampler.stream(document, budget={"image": 64}, previews={"image": (4, 16)}): ...
+
+A prompt that ends within a span (ids, or `Document.prompt(unfinished=True)`) is gone on with: a picture of 4 codes
+becomes one of 64 without its first ones being written anew.
 """
 
 from __future__ import annotations
@@ -24,21 +27,24 @@ from unitok.generate.choose import Choice, choose, uniforms
 from unitok.generate.guidance import check, guide, scales
 from unitok.generate.masks import Masks
 from unitok.generate.stream import Event, Teller
-from unitok.grammar import Grammar, State
+from unitok.grammar import Grammar
 from unitok.modality import Modality
 from unitok.model.decoder import Decoder
+from unitok.phase import State
 from unitok.segment import Mark, Segment
 from unitok.vocabulary import Vocabulary
 
 Prompt = Document | Rendered | Tensor
 """What a row goes on from: a document (its `prompt` is taken), or rendered columns, or ids int64 [L] (serial)."""
+ANSWER = "answer"
+"""Key of a budget by block for the answer as a whole."""
 
 
 @dataclass(frozen=True)
 class Options:
     """How to sample; see `Sampler.generate`."""
 
-    budget: int | Sequence[int] = 256
+    budget: int | Sequence[int] | Mapping[str, int] = 256
     temperature: float = 1.0
     top_k: int = 0
     top_p: float = 1.0
@@ -47,6 +53,17 @@ class Options:
     forbid: Collection[str] = ()
     first: str | None = None
     seed: int | Sequence[int] = 0
+
+    @property
+    def positions(self) -> int | Sequence[int]:
+        """Positions of an answer, or of each."""
+        return self.budget.get(ANSWER, 256) if isinstance(self.budget, Mapping) else self.budget
+
+    @property
+    def lengths(self) -> dict[str, int]:
+        """Positions of an item, by block."""
+        budget = self.budget if isinstance(self.budget, Mapping) else {}
+        return {name: most for name, most in budget.items() if name != ANSWER}
 
     @property
     def guided(self) -> bool:
@@ -105,7 +122,7 @@ class Sampler:
     def generate(
         self,
         prompts: Sequence[Prompt],
-        budget: int | Sequence[int] = 256,
+        budget: int | Sequence[int] | Mapping[str, int] = 256,
         temperature: float = 1.0,
         top_k: int = 0,
         top_p: float = 1.0,
@@ -120,7 +137,9 @@ class Sampler:
 
         Args:
             prompts: one per row, chats that end with `assistant`, or plain documents; not both in one call.
-            budget: positions that a row may get, for all or for each; the row is closed in time.
+            budget: positions that a row may get, for all or for each; the row is closed in time. Or by block: {"image":
+                64, "answer": 300} gives every picture the longest length of at most 64 codes (codes must be nested),
+                and the answer as a whole 300 positions.
             temperature: 0 takes the likeliest id.
             top_k: choose among that many likeliest ids; 0 = all.
             top_p: choose among the fewest likeliest ids that hold this much probability.
@@ -136,15 +155,27 @@ class Sampler:
             ValueError: an option out of its range, an unknown block, or guidance without null prompts.
         """
         options = Options(budget, temperature, top_k, top_p, guidance or {}, produce, forbid, first, seed)
-        out: list[list[int]] = [[] for _ in prompts]
+        out = [self._unfinished(prompt) for prompt in prompts]
         for rows, ids in self._run(prompts, nulls, options):
             for row, new in zip(rows, ids, strict=True):
                 out[row] += new
         return [self.vocabulary.parse(ids) for ids in out]
 
-    def stream(self, prompt: Prompt, null: Prompt | None = None, **options: Any) -> Iterator[Event]:
-        """The same for one prompt, told as it comes; takes the options of `generate`."""
-        teller = Teller(self.vocabulary, self.modalities)
+    def stream(
+        self,
+        prompt: Prompt,
+        null: Prompt | None = None,
+        previews: Mapping[str, Collection[int]] | None = None,
+        **options: Any,
+    ) -> Iterator[Event]:
+        """The same for one prompt, told as it comes; takes the options of `generate`.
+
+        `previews` names blocks with nested codes and after how many of them a coarser item is told.
+        """
+        teller = Teller(self.vocabulary, self.modalities, previews)
+        for known in self._unfinished(prompt):
+            for _ in teller.push(known):
+                pass
         for _, ids in self._run([prompt], None if null is None else [null], Options(**options)):
             for new in ids[0]:
                 yield from teller.push(new)
@@ -164,7 +195,7 @@ class Sampler:
     def _decode(self, job: _Job, rows: list[int]) -> Iterator[tuple[list[int], list[list[int]]]]:
         device = self.decoder.lm_head.weight.device
         budgets = [job.budgets[row] for row in rows]
-        states = job.grammar.start(len(rows), budgets)
+        states = self._states(job, rows)
         draws = job.draws[rows].to(device)
         groups = [job.groups[row] for row in rows]
         batch = Batch(self.decoder, groups, max(budgets), self.vocabulary.mark("pad"))
@@ -195,6 +226,34 @@ class Sampler:
                 draws, ids = draws[order], ids[order]
                 more = None if more is None else more[order]
             batch.step(ids, more)
+
+    def _states(self, job: _Job, rows: Sequence[int]) -> list[State]:
+        """Where the rows stand at first: at the beginning of an answer, or within a span that their prompt left open."""
+        states = job.grammar.start(len(rows), [job.budgets[row] for row in rows])
+        for state, row in zip(states, rows, strict=True):
+            begun = self._begun(job.groups[row][0])
+            if begun is not None:
+                name, codes = begun
+                job.grammar.enter(state, name, codes)
+        return states
+
+    def _begun(self, prompt: Rendered) -> tuple[str, list[int]] | None:
+        """The framed block that a prompt ends within, and its flat local codes so far."""
+        ids = prompt.serial
+        last = int(ids[-1])
+        for block in self.vocabulary.blocks.values():
+            if block.framed and (last == block.begin or block.start <= last < block.start + block.size):
+                begin = int((ids == block.begin).nonzero()[-1])
+                return block.name, (ids[begin + 1 :] - block.start).tolist()
+        return None
+
+    def _unfinished(self, prompt: Prompt) -> list[int]:
+        """The ids, from its mark on, of a span that a prompt left open."""
+        begun = self._begun(self._rendered(prompt))
+        if begun is None:
+            return []
+        block = self.vocabulary.block(begun[0])
+        return [block.begin, *(block.start + code for code in begun[1])]
 
     def _further(
         self, job: _Job, batch: Batch, states: list[State], written: list[list[int]], draws: Tensor
@@ -245,16 +304,17 @@ class Sampler:
         if options.guided:
             others = self._nulls(prompts, rendered, nulls)
             groups = [[prompt, null] for prompt, null in zip(rendered, others, strict=True)]
-        budget = options.budget
+        budget = options.positions
         budgets = [budget] * len(prompts) if isinstance(budget, int) else list(budget)
         if len(budgets) != len(prompts):
             raise ValueError(
                 f"{len(budgets)} budgets were given for {len(prompts)} prompts: give one, or one each"
             )
         grammar, masks = self._grammar(rendered, options)
-        grammar.start(len(prompts), budgets)  # refuses a budget that is too small before any row is written
         draws = uniforms(options.seed, len(prompts), max(budgets) * (1 + self.vocabulary.more))
-        return _Job(groups, budgets, draws, grammar, masks, how, options.guidance, options.guided)
+        job = _Job(groups, budgets, draws, grammar, masks, how, options.guidance, options.guided)
+        self._states(job, range(len(prompts)))  # refuses a budget that is too small before any row is written
+        return job
 
     def _rendered(self, prompt: Prompt) -> Rendered:
         if isinstance(prompt, Document):
@@ -299,8 +359,9 @@ class Sampler:
             )
         if options.first in options.forbid:
             raise ValueError(f"{options.first!r} is to come first and is forbidden: drop one of the two")
-        key = (produce - {*options.forbid}, options.first, "turn" if True in chats else "end")
+        stop = "turn" if True in chats else "end"
+        key = (produce - {*options.forbid}, options.first, stop, tuple(sorted(options.lengths.items())))
         if key not in self._grammars:
-            grammar = Grammar.answer(self.vocabulary, self.modalities, *key)
+            grammar = Grammar.answer(self.vocabulary, self.modalities, *key[:3], options.lengths)
             self._grammars[key] = grammar, Masks(grammar, self.decoder.lm_head.weight.device)
         return self._grammars[key]

@@ -8,9 +8,9 @@ import torch
 from unitok import Document, Grammar, Mark, Modality, Segment, Vocabulary, create
 from unitok.generate import Sampler
 from unitok.generate.masks import Masks
-from unitok.grammar import State
 from unitok.model.config import ModelConfig
 from unitok.model.decoder import Decoder
+from unitok.phase import State
 
 Modalities = dict[str, Modality]
 
