@@ -13,7 +13,7 @@ import torch
 
 from unitok.command import command
 from unitok.generate import Sampler
-from unitok.generate.prompt import chat
+from unitok.generate.prompt import budget, chat
 from unitok.modality import Item, Modality
 from unitok.run import reopen
 
@@ -30,12 +30,12 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("run", type=Path, nargs="?", default=Path("runs/demo"), help="folder of a finished run")
     out.add_argument("--prompt", required=True, help="what to ask, with {block:file or item} references")
     out.add_argument("--system", default="", help="what to say before")
-    out.add_argument("--budget", type=int, default=256, help="most ids that the answer may take")
+    out.add_argument(
+        "--budget", nargs="+", default=["256"], metavar="N", help="most ids of the answer, or image=64"
+    )
     out.add_argument("--temperature", type=float, default=1.0, help="0 takes the likeliest id")
     out.add_argument("--top-k", type=int, default=0, help="choose among that many likeliest ids; 0 = all")
-    out.add_argument(
-        "--top-p", type=float, default=1.0, help="choose among the fewest that hold this probability"
-    )
+    out.add_argument("--top-p", type=float, default=1.0, help="choose among the fewest that hold this share")
     out.add_argument(
         "--guidance", type=scale, nargs="*", default=[], metavar="BLOCK=SCALE", help="as in image=4.0"
     )
@@ -67,7 +67,8 @@ def main(arguments: list[str] | None = None) -> None:
     if sum(weight.numel() for weight in decoder.parameters()) < 20e6:
         torch.set_num_threads(1)  # more threads only wait for one another in so small a model
     sampler = Sampler(decoder.eval(), run.vocabulary, run.modalities)
-    document = chat(prompt, run.modalities, system)
+    options["budget"] = budget(options["budget"])
+    document = chat(prompt, run.modalities, system, options["budget"])
     count = 0
     for event in sampler.stream(document, **{**options, "guidance": dict(options["guidance"])}):
         if event[0] == "text":

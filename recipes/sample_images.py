@@ -41,6 +41,7 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("--block", default="image", help="the run's block of pictures")
     out.add_argument("--guidance", type=float, help="scale; the generator's own schedule if not given")
     out.add_argument("--temperature", type=float, default=1.0, help="of a run's sampling")
+    out.add_argument("--budget", type=int, help="codes of each picture of a run, where codes are nested")
     out.add_argument("--each", type=int, default=1, help="pictures of each class or prompt")
     out.add_argument("--seed", type=int, default=0)
     out.add_argument("--out", type=Path, default=Path("sheet.png"))
@@ -62,7 +63,7 @@ def of_run(options: argparse.Namespace) -> list[Image.Image]:
     ]
     guidance = {options.block: options.guidance} if options.guidance is not None else {}
     answers = sampler.generate(
-        asked, budget=4096, first=options.block, produce=[options.block], guidance=guidance,
+        asked, budget={"answer": 4096} | ({options.block: options.budget} if options.budget else {}), first=options.block, produce=[options.block], guidance=guidance,
         temperature=options.temperature, seed=options.seed,
     )  # fmt: skip
     codes = [next(p.codes for p in parts if isinstance(p, Segment)) for parts in answers]

@@ -53,6 +53,7 @@ def conforms(
             _laws_of_layout(modality, vocabulary, one, i)
         _laws_of_grammar(modality, flat.flat(modality.spec.name, one).tolist(), i)
     _determinism(modality, samples, codes)
+    _laws_of_nesting(modality, flat, codes, decodes)
     if decodes:
         _round_trip(modality, codes, exact)
     else:
@@ -118,6 +119,28 @@ def _laws_of_grammar(modality: Modality, flat: list[int], i: int) -> None:
     end = modality.legal(flat)
     _demand(end.end, f"sample {i}: legal() does not let the whole body end")
     _demand(modality.shortest_end(flat) == 0, f"sample {i}: shortest_end of a whole body is not 0")
+
+
+def _laws_of_nesting(
+    modality: Modality, vocabulary: Vocabulary, codes: Sequence[Codes], decodes: bool
+) -> None:
+    """Where codes are nested, items may be cut at the declared lengths, and what is left is an item."""
+    nested, stride = modality.spec.nested, modality.spec.stride
+    if not nested:
+        return
+    for i, one in enumerate(codes):
+        flat = vocabulary.flat(modality.spec.name, one).tolist()
+        for length in range(1, len(one) + 1):
+            ends = modality.legal(flat[: length * stride]).end
+            rule = f"legal() lets a body {'' if ends else 'not '}end after {length} codes, nested says {nested[:5]}…"
+            _demand(ends == (length in nested), f"sample {i}: {rule}")
+        fewer = {length for length in (nested[0], nested[len(nested) // 2]) if length <= len(one)}
+        shorter = [modality.shorten(one, length) for length in sorted(fewer)]
+        for short in shorter:
+            _laws_of_layout(modality, vocabulary, short, i)
+        if decodes:
+            made = modality.decode([Codes(short.ids) for short in shorter])
+            _demand(len(made) == len(shorter), f"sample {i}: its first codes do not decode")
 
 
 def _determinism(modality: Modality, samples: Sequence[Item], codes: Sequence[Codes]) -> None:

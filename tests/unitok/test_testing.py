@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from toys import Letters, Pairs, Plain, toys
+from toys import Letters, Pairs, Plain, nested, toys
 
 from unitok import Codes, Legal, Side, Vocabulary
 from unitok.testing import DoesNotConform, conforms
@@ -32,6 +32,16 @@ def test_a_modality_with_parts_is_checked_in_both_layouts(monkeypatch):
     conforms(toys()["cloud"], SAMPLES["cloud"])
     conforms(toys()["image"], SAMPLES["image"])
     assert seen == [(), ("cloud",), ()]
+
+
+@pytest.mark.parametrize(("name", "sample"), [("image", [1] * 8), ("sound", [[1, 1, 1]] * 6)])
+def test_nested_codes_are_cut_at_their_lengths(name, sample):
+    modality = nested()[name]
+    conforms(modality, [sample, sample[:4]], exact=True)
+    honest = modality.legal
+    modality.legal = lambda prefix: honest(prefix)._replace(end=len(prefix) % modality.spec.stride == 0)
+    with pytest.raises(DoesNotConform, match="end after 3 codes"):
+        conforms(modality, [sample])
 
 
 class OutOfRange(Plain):

@@ -37,10 +37,13 @@ class Builder:
         self.forms: list[Form] = []
         self.variants = 1
         self.inputs: Inputs | None = None
+        self.shorten: tuple[str, ...] = ()
 
-    def begin(self, forms: list[Form], variants: int, inputs: Inputs) -> None:
-        """Turn to a source: its forms, variants per item, and where the files it reads are noted."""
-        self.forms, self.variants, self.inputs = forms, variants, inputs
+    def begin(self, forms: list[Form], variants: int, inputs: Inputs, shorten: tuple[str, ...] = ()) -> None:
+        """Turn to a source: its forms, variants per item, where the files it reads are noted, and blocks whose items
+        give way where a document is too long.
+        """
+        self.forms, self.variants, self.inputs, self.shorten = forms, variants, inputs, shorten
 
     def add(self, records: Sequence[Record], writer: StoreWriter, tally: Tally) -> Iterator[BadRecord]:
         """Write the documents of a batch of records; gives one BadRecord for each that is not used in full."""
@@ -154,6 +157,8 @@ class Builder:
 
     def _fitted(self, document: Document, draft: Draft, tally: Tally) -> list[Rendered]:
         """The document, or what becomes of it if it is longer than allowed."""
+        if self.shorten:
+            document = document.within(self.vocabulary, self.modalities, self.longest, self.shorten)
         rendered = document.render(self.vocabulary)
         if len(rendered.ids) <= self.longest:
             return [rendered]

@@ -23,7 +23,7 @@ from unitok.data.tally import BadSource, Tally
 from unitok.data.template import TemplateError, compile_forms, nearest
 from unitok.data.writer import StoreWriter
 from unitok.distributed import barrier, is_main
-from unitok.modality import Modality
+from unitok.modality import Modality, nested_lengths
 from unitok.vocabulary import Vocabulary
 
 FORMAT = 1
@@ -91,7 +91,12 @@ def _store(
         return store
     tally = Tally(name)
     inputs = Inputs(path)
-    builder.begin(forms, source.variants if split == "train" else 1, inputs)
+    for block in source.shorten:
+        try:
+            nested_lengths(block, builder.modalities)
+        except ValueError as error:
+            raise TemplateError(f"source {name!r}: shorten: {error}") from error
+    builder.begin(forms, source.variants if split == "train" else 1, inputs, source.shorten)
     with StoreWriter(folder, builder.vocabulary) as writer:
         for records in _batches(_of_split(read(path), split, source.heldout, tally, config.strict, progress)):
             for bad in builder.add(records, writer, tally):

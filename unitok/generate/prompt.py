@@ -10,22 +10,43 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from unitok.document import Document, Segment
 from unitok.document import segment as encoded
 from unitok.modality import BadItem, Modality
 
+ANSWER = "answer"
+"""Key of a budget by block for the answer as a whole."""
 REFERENCE = re.compile(r"\{(\w+):([^{}]*)\}")
 
 
-def segments(prompt: str, modalities: Mapping[str, Modality]) -> list[Segment]:
-    """The segments of a prompt, in order.
+def budget(words: Sequence[str]) -> dict[str, int]:
+    """A budget by block, of words such as "300" (the answer) and "image=64" (each picture).
+
+    Raises:
+        ValueError: a word that is neither.
+    """
+    found = {}
+    for word in words:
+        name, _, number = word.rpartition("=")
+        if not number.isdecimal():
+            raise ValueError(f"a budget is written 300 or image=64, not {word!r}")
+        found[name or ANSWER] = int(number)
+    return found
+
+
+def segments(
+    prompt: str, modalities: Mapping[str, Modality], budget: Mapping[str, int] | None = None
+) -> list[Segment]:
+    """The segments of a prompt, in order; items of blocks with a budget have at most so many codes.
 
     Raises:
         ValueError: a reference to no block, a file that cannot be read, or an item that cannot be encoded.
     """
+    budget = budget or {}
     text = next((name for name, modality in modalities.items() if not modality.spec.framed), None)
     out: list[Segment] = []
     for i, part in enumerate(REFERENCE.split(prompt)):
@@ -38,14 +59,22 @@ def segments(prompt: str, modalities: Mapping[str, Modality]) -> list[Segment]:
         elif i % 3 == 1:
             name = part
         elif i % 3 == 2:
-            out.append(_refer(name, part, modalities))
+            found = _refer(name, part, modalities)
+            if name in budget:
+                found = replace(found, codes=modalities[name].shorten(found.codes, budget[name]))
+            out.append(found)
     return out
 
 
-def chat(prompt: str, modalities: Mapping[str, Modality], system: str = "") -> Document:
+def chat(
+    prompt: str,
+    modalities: Mapping[str, Modality],
+    system: str = "",
+    budget: Mapping[str, int] | None = None,
+) -> Document:
     """A question to the model as a document; `Sampler` goes on where the answer begins."""
-    before = [("system", segments(system, modalities))] if system else []
-    return Document.chat([*before, ("user", segments(prompt, modalities))])
+    before = [("system", segments(system, modalities, budget))] if system else []
+    return Document.chat([*before, ("user", segments(prompt, modalities, budget))])
 
 
 def _refer(name: str, value: str, modalities: Mapping[str, Modality]) -> Segment:

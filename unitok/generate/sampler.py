@@ -26,6 +26,7 @@ from unitok.generate.batch import Batch, survivors
 from unitok.generate.choose import Choice, choose, uniforms
 from unitok.generate.guidance import check, guide, scales
 from unitok.generate.masks import Masks
+from unitok.generate.prompt import ANSWER
 from unitok.generate.stream import Event, Teller
 from unitok.grammar import Grammar
 from unitok.modality import Modality
@@ -36,8 +37,6 @@ from unitok.vocabulary import Vocabulary
 
 Prompt = Document | Rendered | Tensor
 """What a row goes on from: a document (its `prompt` is taken), or rendered columns, or ids int64 [L] (serial)."""
-ANSWER = "answer"
-"""Key of a budget by block for the answer as a whole."""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import zlib
 
 import pytest
 from data_toys import Latin, Picture, picture
+from toys import Plain, nested
 
 from unitok.data.config import DataConfig, SourceConfig
 from unitok.data.store import Store
@@ -455,3 +456,26 @@ def test_the_same_input_gives_the_same_store(source, run, pictures, tmp_path):
 def test_unknown_names_in_templates(source, run):
     with pytest.raises(TemplateError, match="did you mean 'image'"):
         run(source([{}], fields={"i": "imgae"}))
+
+
+def test_items_give_way_where_a_document_is_too_long(source, tmp_path):
+    """Twelve items of eight codes in sixty positions: shortened evenly with `shorten`, refused without."""
+
+    class Spelled(Plain):
+        def encode(self, items):
+            return super().encode([[int(digit) for digit in item] for item in items])
+
+    modalities = {**nested(), "image": Spelled("image", 20, (1, 8), nested=(1, 2, 4, 8))}
+    vocabulary = Vocabulary.build(modalities)
+    rows = [{"document": [{"image": "12345678"} for _ in range(12)]}]
+    data = {"seq_len": 60}
+    config = source(rows, data=data, shorten=["image"])
+    (store,) = tokenize(config, tmp_path, vocabulary, modalities, quiet=True).values()
+    found = [part for part in vocabulary.parse(store.document(0).serial) if isinstance(part, Segment)]
+    assert len(found) == 12
+    assert {len(part.codes) for part in found} == {2}
+    assert all(part.codes.ids.tolist() == [1, 2] for part in found)
+    whole = tokenize(source(rows, data=data), tmp_path, vocabulary, modalities, quiet=True)["s"]
+    assert len(whole) > 1  # a plain document goes on in further ones
+    with pytest.raises(TemplateError, match=r"shorten: .*cannot be cut"):
+        tokenize(source(rows, data=data, shorten=["text"]), tmp_path, vocabulary, modalities, quiet=True)

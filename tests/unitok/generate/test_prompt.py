@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from toys import nested
 
 from unitok import BadItem, Codes, Document, Modality, Spec, Vocabulary, create
-from unitok.generate.prompt import chat, segments
+from unitok.generate.prompt import budget, chat, segments
 
 
 class Picky(Modality):
@@ -76,3 +77,29 @@ def test_chat_asks_and_leaves_the_answer_open() -> None:
         "doc",
         "user",
     ]
+
+
+def test_budgets_are_words() -> None:
+    assert budget(["300", "image=64"]) == {"answer": 300, "image": 64}
+    assert budget([]) == {}
+    for wrong in ("image", "image=", "image=-3", "=x"):
+        with pytest.raises(ValueError, match="300 or image=64"):
+            budget([wrong])
+
+
+def test_items_of_a_prompt_keep_to_their_budget() -> None:
+    class Eights(Modality):
+        """Eight codes, whatever the item says."""
+
+        spec = nested()["image"].spec
+
+        def encode(self, items):
+            return [Codes(torch.arange(8)) for _ in items]
+
+        def decode(self, codes):
+            return list(codes)
+
+    modalities = {"text": create("text.bytes"), "image": Eights()}
+    document = chat("{image:a} and {image:b}", modalities, budget={"image": 5, "answer": 3})
+    assert [len(part.codes) for part in document.segments] == [4, 5, 4]
+    assert [len(part.codes) for part in segments("{image:a}", modalities)] == [8]
