@@ -5,7 +5,8 @@
 
 What papers add is an option of the call: `place` is a position embedding added to queries and keys alone
 (DETR, Carion et al., arXiv:2005.12872), `turn` rotates queries and keys (see `positions.Turn`), `mask` is
-True where attention is allowed, `cache` keeps keys and values of earlier positions. The rows of `qkv.weight` are queries, keys, values, as in
+True where attention is allowed, or floats that are added to the logits (log n for a key that stands for n equal
+ones), `cache` keeps keys and values of earlier positions. The rows of `qkv.weight` are queries, keys, values, as in
 `nn.MultiheadAttention.in_proj_weight`.
 """
 
@@ -139,7 +140,8 @@ class Attention(_Heads):
         cache: Cache | None = None,
         read: slice | None = None,
     ) -> Tensor:
-        """x [B, T, W] -> [B, T, W]; place [T, W] or [B, T, W]; mask [T, T] or [B, 1, T, T], True where allowed.
+        """x [B, T, W] -> [B, T, W]; place [T, W] or [B, T, W]; mask [T, T] or [B, 1, T, T], True where
+        allowed, or floats to add.
 
         With `read` only the tokens of that slice ask: [B, read, W], the mask [read, T].
         """

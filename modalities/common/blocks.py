@@ -168,7 +168,7 @@ class Block(nn.Module):
         """x [B, T, W] -> [B, T, W]; see `Attention` and `CrossAttention` for the options.
 
         `read` names the tokens that are wanted: the others are seen, but not carried on ([B, read, W]); only
-        in plain blocks with the norms before.
+        in blocks with the norms before.
         """
         out: Tensor
         if self.after:
@@ -192,7 +192,12 @@ class Block(nn.Module):
             return out
         m = modulation
         inner = self.norm_1(x) * (1 + m.scale_attn) + m.shift_attn
-        x = x + m.gate_attn * self.drop(self.attn(inner, place=place, turn=turn, mask=mask, cache=cache))
+        kept = x
+        if read is not None:
+            kept, m = x[:, read], Modulated(*(v if v.shape[1] == 1 else v[:, read] for v in m))
+        x = kept + m.gate_attn * self.drop(
+            self.attn(inner, place=place, turn=turn, mask=mask, cache=cache, read=read)
+        )
         out = x + m.gate_mlp * self.drop(self.mlp(self.norm_2(x) * (1 + m.scale_mlp) + m.shift_mlp))
         return out
 

@@ -20,6 +20,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 State = dict[str, Tensor]
@@ -118,6 +119,23 @@ class Squeeze:
 
 
 @dataclass(frozen=True)
+class Rearrange:
+    """Lay the axes of a tensor out anew: positions [1, W, h, w] as a table [h * w, W], by "one w h v -> (one h v) w".
+
+    `axes` is a pattern of `einops.rearrange`.
+    """
+
+    pattern: str
+    axes: str
+
+    def apply(self, state: State) -> State:
+        """The state with those tensors laid out; one with another number of axes stays, and loading will say so."""
+        count = len(self.axes.partition("->")[0].split())
+        fits = {k for k, tensor in state.items() if re.search(self.pattern, k) and tensor.dim() == count}
+        return {k: rearrange(tensor, self.axes) if k in fits else tensor for k, tensor in state.items()}
+
+
+@dataclass(frozen=True)
 class Drop:
     """Leave out what only training needed; `pattern` names it, so that nothing goes silently."""
 
@@ -128,7 +146,7 @@ class Drop:
         return {key: tensor for key, tensor in state.items() if not re.search(self.pattern, key)}
 
 
-Rule = Rename | Fuse | Split | Squeeze | Drop
+Rule = Rename | Fuse | Split | Squeeze | Rearrange | Drop
 
 
 class KeyMap:

@@ -53,7 +53,7 @@ class ImageConfig(Strict):
     range: tuple[float, float] = Field((0.0, 1.0), description="values of black and white in the network")
     resize: io.Resize = Field(
         "cover",
-        description="the picture's middle square (two ways), or all of it squeezed: modalities.image.io.fit",
+        description="the picture's middle square (three ways), or all of it squeezed: modalities.image.io.fit",
     )
 
     @property

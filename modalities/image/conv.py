@@ -3,10 +3,11 @@
     ConvEncoder(256, channels)(pictures [B, 3, H, W]) -> features [B, 256, H / f, W / f]
     ConvDecoder(256, channels)(features [B, 256, h, w]) -> pictures [B, 3, f h, f w]        f = 2 ** (levels - 1)
 
-Rombach et al., arXiv:2112.10752, without attention, as GigaTok (Xiong et al., arXiv:2504.08736) has them: the
-encoder halves by strided convolutions; the decoder doubles by depth to space and, at the start of each level,
-sets mean and spread of the map from those of its input (Yu et al., MAGVIT-v2, arXiv:2310.05737). Where the
-kernels are channels-last, the maps are, too.
+Rombach et al., arXiv:2112.10752: the encoder halves by strided convolutions, and with `attention` the cells of
+the smallest map look at one another. The decoder doubles either as latent diffusion does, by nearest neighbours and
+a convolution, or, `styled`, as GigaTok (Xiong et al., arXiv:2504.08736) does: by depth to space, with mean and spread
+of the map set at the start of each level from those of its input (Yu et al., MAGVIT-v2, arXiv:2310.05737). Where
+the kernels are channels-last, the maps are, too.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..common.winograd import Conv3x3
+from ..common.attention import Attention
+from ..common.winograd import Conv3x3, convolve, fits
 
 CHANNELS = (128, 128, 256, 256, 512)
 """Channels at each level, from full size down."""
@@ -83,6 +85,65 @@ class Unfold(nn.Conv2d):
         return rearrange(deep, "b (p q c) h w -> b (h p) (w q) c", p=2, q=2).movedim(-1, 1)
 
 
+class Double(nn.Conv2d):
+    """Nearest-neighbour doubling and a 3 x 3 convolution: [B, C, h, w] -> [B, C', 2 h, 2 w].
+
+    Each output pixel of one of the four phases sees only 2 x 2 distinct input pixels, so outside training the
+    two steps run as four 2 x 2 convolutions at the small size: the same sums with 4 / 9 of the products.
+    """
+
+    def __init__(self, channels: int, out: int) -> None:
+        super().__init__(channels, out, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Double and convolve."""
+        if torch.is_grad_enabled():
+            return super().forward(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+        weight = self._phases(x)  # [4 C', C, 2, 2]
+        bias = None if self.bias is None else self.bias.repeat(4)
+        both = convolve(x, weight, bias) if fits(x, weight) else F.conv2d(x, weight, bias, padding=1)
+        # Phase (i, j) of the output pixel (2 y + i, 2 x + j) stands at (y + i, x + j) of the padded map.
+        rows, columns = x.shape[2:]
+        shape = (len(x), self.out_channels, 2 * rows, 2 * columns)
+        out = torch.empty(shape, dtype=both.dtype, device=x.device, memory_format=torch.channels_last)
+        for phase, part in enumerate(both.chunk(4, dim=1)):
+            i, j = divmod(phase, 2)
+            out[:, :, i::2, j::2] = part[:, :, i : i + rows, j : j + columns]
+        return out
+
+    def _phases(self, x: Tensor) -> Tensor:
+        """The four 2 x 2 kernels [4 C', C, 2, 2]: rows (and columns) of the 3 x 3 one that meet the same pixel."""
+        w = self.weight
+        down = [
+            torch.stack([w[:, :, 0], w[:, :, 1] + w[:, :, 2]], 2),
+            torch.stack([w[:, :, 0] + w[:, :, 1], w[:, :, 2]], 2),
+        ]
+        kernels = []
+        for rows in down:  # [C', C, 2, 3]
+            left = torch.stack([rows[..., 0], rows[..., 1] + rows[..., 2]], -1)
+            right = torch.stack([rows[..., 0] + rows[..., 1], rows[..., 2]], -1)
+            kernels += [left, right]
+        return rearrange(kernels, "four o c h w -> (four o) c h w").to(x.dtype)
+
+
+class MapAttention(nn.Module):
+    """Attention of one head over all cells of a map, after a group norm and added to it: [B, C, h, w] -> the same.
+
+    Args:
+        channels: C, a multiple of 32.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(32, channels, eps=1e-6)
+        self.attn = Attention(channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Let every cell look at all of x."""
+        tokens = self.attn(rearrange(self.norm(x), "b c h w -> b (h w) c"))
+        return x + rearrange(tokens, "b (h w) c -> b h w c", h=x.shape[2]).movedim(-1, 1)
+
+
 class StyleNorm(nn.Module):
     """Group norm whose scale and shift come from spread and mean of another map, the style [B, S, h', w'].
 
@@ -114,6 +175,14 @@ def _stack(blocks: int, channels: int, out: int, quick: bool = False) -> nn.Modu
     return nn.ModuleList(Residual(channels if b == 0 else out, out, quick=quick) for b in range(blocks))
 
 
+def _through(middle: nn.ModuleList, attention: nn.Module | None, x: Tensor) -> Tensor:
+    """The two blocks of the smallest map, and the attention between them."""
+    x = middle[0](x)
+    x = x if attention is None else attention(x)
+    out: Tensor = middle[1](x)
+    return out
+
+
 class ConvEncoder(nn.Module):
     """Pictures to features.
 
@@ -121,15 +190,19 @@ class ConvEncoder(nn.Module):
         outputs: channels of the features.
         channels: at each level, from full size down; multiples of 32.
         blocks: residual blocks at each level.
+        attention: whether cells of the smallest map see one another.
     """
 
-    def __init__(self, outputs: int, channels: Sequence[int] = CHANNELS, blocks: int = 2) -> None:
+    def __init__(
+        self, outputs: int, channels: Sequence[int] = CHANNELS, blocks: int = 2, *, attention: bool = False
+    ) -> None:
         super().__init__()
         self.conv_in = nn.Conv2d(3, channels[0], 3, padding=1)
         before = (channels[0], *channels)
         self.levels = nn.ModuleList(_stack(blocks, b, c) for b, c in zip(before, channels, strict=False))
         self.halves = nn.ModuleList(Halve(c, c) for c in channels[:-1])
         self.middle = _stack(2, channels[-1], channels[-1])
+        self.attention = MapAttention(channels[-1]) if attention else None
         self.norm_out = nn.GroupNorm(32, channels[-1], eps=1e-6)
         self.conv_out = nn.Conv2d(channels[-1], outputs, 3, padding=1)
 
@@ -141,8 +214,7 @@ class ConvEncoder(nn.Module):
                 x = block(x)
             if number < len(self.halves):
                 x = self.halves[number](x)
-        for block in self.middle:
-            x = block(x)
+        x = _through(self.middle, self.attention, x)
         out: Tensor = self.conv_out(silu(self.norm_out(x)))
         return out
 
@@ -152,31 +224,40 @@ class ConvDecoder(nn.Module):
 
     Args:
         inputs: channels of the features.
-        channels, blocks: as in `ConvEncoder`, at each level.
+        channels, blocks, attention: as in `ConvEncoder`.
+        styled: double by depth to space and set mean and spread at each level; if not, as latent diffusion.
     """
 
-    def __init__(self, inputs: int, channels: Sequence[int] = CHANNELS, blocks: int = 3) -> None:
+    def __init__(
+        self,
+        inputs: int,
+        channels: Sequence[int] = CHANNELS,
+        blocks: int = 3,
+        *,
+        attention: bool = False,
+        styled: bool = True,
+    ) -> None:
         super().__init__()
         down = tuple(reversed(channels))
         self.conv_in = nn.Conv2d(inputs, down[0], 3, padding=1)
         self.middle = _stack(2, down[0], down[0], quick=True)
+        self.attention = MapAttention(down[0]) if attention else None
         before = (down[0], *down)
-        self.styles = nn.ModuleList(StyleNorm(b, inputs) for b in before[:-1])
+        self.styles = nn.ModuleList(StyleNorm(b, inputs) for b in before[:-1] if styled)
         self.levels = nn.ModuleList(
             _stack(blocks, b, c, quick=True) for b, c in zip(before, down, strict=False)
         )
-        self.doubles = nn.ModuleList(Unfold(c, c) for c in down[:-1])
+        self.doubles = nn.ModuleList(Unfold(c, c) if styled else Double(c, c) for c in down[:-1])
         self.norm_out = nn.GroupNorm(32, down[-1], eps=1e-6)
         self.conv_out = nn.Conv2d(down[-1], 3, 3, padding=1)
 
     def forward(self, features: Tensor) -> Tensor:
         """[B, inputs, h, w] -> [B, 3, f h, f w]."""
-        mean, spread = moments(features)
+        mean, spread = moments(features) if self.styles else (features, features)
         x = self.conv_in(features)
-        for block in self.middle:
-            x = block(x)
+        x = _through(self.middle, self.attention, x)
         for number, level in enumerate(self.levels):
-            x = self.styles[number](x, mean, spread)
+            x = self.styles[number](x, mean, spread) if self.styles else x
             for block in level:  # type: ignore[attr-defined]
                 x = block(x)
             if number < len(self.doubles):

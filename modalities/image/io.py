@@ -26,7 +26,7 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 """What is written."""
 MAX_PIXELS = 64_000_000
-Resize = Literal["cover", "square", "halve"]
+Resize = Literal["cover", "bilinear", "square", "halve"]
 """How a picture of any shape becomes a square; see `fit`."""
 _READ = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 _DAMAGE = (
@@ -123,16 +123,16 @@ def write_image(image: Image.Image, suffix: str) -> bytes:
 
 
 def fit(image: Image.Image, size: int, how: Resize = "cover") -> Image.Image:
-    """A picture of any shape as size x size RGB, by bicubic resampling that averages what it shrinks.
+    """A picture of any shape as size x size RGB, by resampling (bicubic, mostly) that averages what it shrinks.
 
     Args:
         image: any PIL image.
         size: side in pixels.
         how: "cover": the shorter side becomes `size`, the longer one is rounded down, and the middle is cut out
             (its offset rounded, halves to even), pixel for pixel what torchvision's `Resize(size)` and
-            `CenterCrop(size)` give; "square": the whole picture, squeezed; "halve": as ADM prepares pictures,
-            halved by averages as long as it stays at least `size`, then as "cover" with the longer side rounded to
-            the nearest and the offset rounded down.
+            `CenterCrop(size)` give; "bilinear": the same by bilinear resampling, torchvision's default; "square":
+            the whole picture, squeezed; "halve": as ADM prepares pictures, halved by averages as long as it stays
+            at least `size`, then as "cover" with the longer side rounded to the nearest and the offset rounded down.
 
     Raises:
         ValueError: another `how`, or a picture without pixels.
@@ -142,6 +142,7 @@ def fit(image: Image.Image, size: int, how: Resize = "cover") -> Image.Image:
     if 0 in image.size:
         raise ValueError(f"a picture of {image.size[0]} x {image.size[1]} pixels is empty")
     image = to_rgb(image)
+    sampling = Image.Resampling.BILINEAR if how == "bilinear" else Image.Resampling.BICUBIC
     if how == "square":
         return image.resize((size, size), Image.Resampling.BICUBIC)
     if how == "halve":
@@ -157,8 +158,8 @@ def fit(image: Image.Image, size: int, how: Resize = "cover") -> Image.Image:
     if width * height > MAX_PIXELS:  # a thread of a picture: never hold all of it
         x, y = image.width / width, image.height / height  # source pixels in one of ours
         box = (left * x, top * y, (left + size) * x, (top + size) * y)
-        return image.resize((size, size), Image.Resampling.BICUBIC, box=box)
-    image = image.resize((width, height), Image.Resampling.BICUBIC)
+        return image.resize((size, size), sampling, box=box)
+    image = image.resize((width, height), sampling)
     return image.crop((left, top, left + size, top + size))
 
 

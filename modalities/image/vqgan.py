@@ -13,13 +13,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..common.winograd import convolve, fits
 from . import conv
-from .conv import CHANNELS
+from .conv import CHANNELS, Double
 
 
 class Residual(conv.Residual):
@@ -27,47 +25,6 @@ class Residual(conv.Residual):
 
     def __init__(self, channels: int, out: int, *, quick: bool = False) -> None:
         super().__init__(channels, out, bias=False, own=True, quick=quick)
-
-
-class Double(nn.Conv2d):
-    """Nearest-neighbour doubling and a 3 x 3 convolution: [B, C, h, w] -> [B, C', 2 h, 2 w].
-
-    Each output pixel of one of the four phases sees only 2 x 2 distinct input pixels, so outside training the
-    two steps run as four 2 x 2 convolutions at the small size: the same sums with 4 / 9 of the products.
-    """
-
-    def __init__(self, channels: int, out: int) -> None:
-        super().__init__(channels, out, 3, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Double and convolve."""
-        if torch.is_grad_enabled():
-            return super().forward(F.interpolate(x, scale_factor=2.0, mode="nearest"))
-        weight = self._phases(x)  # [4 C', C, 2, 2]
-        bias = None if self.bias is None else self.bias.repeat(4)
-        both = convolve(x, weight, bias) if fits(x, weight) else F.conv2d(x, weight, bias, padding=1)
-        # Phase (i, j) of the output pixel (2 y + i, 2 x + j) stands at (y + i, x + j) of the padded map.
-        rows, columns = x.shape[2:]
-        shape = (len(x), self.out_channels, 2 * rows, 2 * columns)
-        out = torch.empty(shape, dtype=both.dtype, device=x.device, memory_format=torch.channels_last)
-        for phase, part in enumerate(both.chunk(4, dim=1)):
-            i, j = divmod(phase, 2)
-            out[:, :, i::2, j::2] = part[:, :, i : i + rows, j : j + columns]
-        return out
-
-    def _phases(self, x: Tensor) -> Tensor:
-        """The four 2 x 2 kernels [4 C', C, 2, 2]: rows (and columns) of the 3 x 3 one that meet the same pixel."""
-        w = self.weight
-        down = [
-            torch.stack([w[:, :, 0], w[:, :, 1] + w[:, :, 2]], 2),
-            torch.stack([w[:, :, 0] + w[:, :, 1], w[:, :, 2]], 2),
-        ]
-        kernels = []
-        for rows in down:  # [C', C, 2, 3]
-            left = torch.stack([rows[..., 0], rows[..., 1] + rows[..., 2]], -1)
-            right = torch.stack([rows[..., 0] + rows[..., 1], rows[..., 2]], -1)
-            kernels += [left, right]
-        return rearrange(kernels, "four o c h w -> (four o) c h w").to(x.dtype)
 
 
 class VQGANDecoder(nn.Module):

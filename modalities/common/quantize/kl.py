@@ -51,7 +51,12 @@ class KL(Quantizer):
 
     def posterior(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and clamped log-variance, each [B, K, D]."""
-        mean, log = z.float().chunk(2, dim=-1)
+        return self.moments(z)
+
+    @staticmethod
+    def moments(z: Tensor, dim: int = -1) -> tuple[Tensor, Tensor]:
+        """The same of z with means and log-variances along any axis."""
+        mean, log = z.float().chunk(2, dim=dim)
         return mean, log.clamp(*CLAMP)
 
     def lookup(self, ids: Tensor) -> Tensor:

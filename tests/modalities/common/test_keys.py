@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from modalities.common.attention import Attention, Cache, CrossAttention
-from modalities.common.keys import Drop, Fuse, KeyMap, Rename, Split, Squeeze
+from modalities.common.keys import Drop, Fuse, KeyMap, Rearrange, Rename, Split, Squeeze
 
 
 def ones(*shape: int, value: float = 1.0) -> torch.Tensor:
@@ -114,3 +114,12 @@ def test_a_cached_attention_equals_the_causal_one():
     torch.testing.assert_close(torch.cat(pieces, dim=1), whole)
     with pytest.raises(ValueError, match="7 positions in a cache for 6"):
         attention(x[:, :1], cache=cache)
+
+
+def test_rearrange_lays_axes_out_anew_and_leaves_tensors_of_other_axes():
+    table = torch.arange(12.0).view(1, 3, 2, 2)
+    rule = KeyMap(Rearrange(r"\.place$", "one w h v -> (one h v) w"))
+    made = rule.ours({"a.place": table, "b.place": ones(4, 3), "c.weight": table})
+    assert torch.equal(made["a.place"], table[0].flatten(1).T)
+    assert made["b.place"].shape == (4, 3)
+    assert made["c.weight"] is table

@@ -6,7 +6,17 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from modalities.image.conv import ConvDecoder, ConvEncoder, Halve, Residual, StyleNorm, Unfold, moments
+from modalities.image.conv import (
+    ConvDecoder,
+    ConvEncoder,
+    Double,
+    Halve,
+    MapAttention,
+    Residual,
+    StyleNorm,
+    Unfold,
+    moments,
+)
 
 SMALL = (32, 64, 64)
 
@@ -71,3 +81,26 @@ def test_maps_of_channels_last_kernels_stay_channels_last():
     decoder(torch.rand(2, 8, 4, 4))
     assert len(seen) == 11
     assert all(seen)
+
+
+def test_latent_diffusions_form_attends_in_the_middle_and_doubles_by_neighbours():
+    torch.manual_seed(0)
+    encoder = ConvEncoder(8, SMALL, attention=True)
+    decoder = ConvDecoder(8, SMALL, attention=True, styled=False)
+    assert not any(isinstance(module, StyleNorm | Unfold) for module in decoder.modules())
+    assert sum(isinstance(module, Double) for module in decoder.modules()) == 2
+    features = encoder(torch.rand(1, 3, 16, 16))
+    made = decoder(features)
+    assert made.shape == (1, 3, 16, 16)
+    moved = features.clone()
+    moved[..., 0, 0] += 1  # one corner is seen by the other, which convolutions alone do not reach
+    assert (decoder(moved) - made)[..., -1, -1].abs().max() > 1e-4
+
+
+def test_cells_of_a_map_attend_to_all_others():
+    torch.manual_seed(0)
+    layer, x = MapAttention(32), torch.randn(2, 32, 2, 3)
+    rows = F.group_norm(x, 32, eps=1e-6).flatten(2).mT * layer.norm.weight + layer.norm.bias
+    q, k, v = layer.attn.qkv(rows).chunk(3, -1)
+    wanted = layer.attn.out((q @ k.mT / 32**0.5).softmax(-1) @ v)
+    torch.testing.assert_close(layer(x), x + wanted.mT.unflatten(2, (2, 3)))

@@ -236,6 +236,13 @@ def test_cover_is_the_resize_and_centre_crop_of_the_released_presets() -> None:
     assert made[:, 0, 0].tolist() == [100, 145]
 
 
+def test_bilinear_is_cover_with_the_other_filter() -> None:
+    steps = Image.fromarray(np.tile(np.arange(11, dtype=np.uint8)[:, None, None] ** 2 * 2, (1, 4, 3)))
+    wanted = steps.resize((2, 5), Image.Resampling.BILINEAR).crop((0, 2, 2, 4))
+    assert pictures.fit(steps, 2, "bilinear").tobytes() == wanted.tobytes()
+    assert pictures.fit(steps, 2, "bilinear").tobytes() != pictures.fit(steps, 2).tobytes()
+
+
 def test_halve_averages_pictures_first_and_rounds_otherwise() -> None:
     steps = Image.fromarray(np.tile(np.arange(11, dtype=np.uint8)[:, None, None] * 20, (1, 4, 3)))
     assert np.asarray(pictures.fit(steps, 4, "halve"))[:, 0, 0].tolist() == [60, 80, 100, 120]  # 3.5 -> 3
@@ -250,11 +257,11 @@ def test_square_squeezes_the_whole_picture() -> None:
     assert made.shape == (4, 4, 3)
     assert made[0].max() <= 1
     assert made[3].min() >= 199
-    with pytest.raises(ValueError, match="not resized by 'stretch': use one of cover, square, halve"):
+    with pytest.raises(ValueError, match="not resized by 'stretch': use one of cover, bilinear, square"):
         pictures.fit(Image.fromarray(half), 4, "stretch")  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("how", ["cover", "square", "halve"])
+@pytest.mark.parametrize("how", ["cover", "bilinear", "square", "halve"])
 def test_a_thread_of_a_picture_takes_no_giant_step(how: pictures.Resize) -> None:
     thread = Image.new("RGB", (1_000_000, 1), (9, 90, 200))
     assert pictures.fit(thread, 64, how).getcolors() == [(64 * 64, (9, 90, 200))]
