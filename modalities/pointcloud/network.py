@@ -189,7 +189,7 @@ class TokenizerNet(nn.Module):
             offsets = rearrange(self.config.reach * points[..., 3:].tanh(), "b g (s c) -> b s g c", c=3)
             points = (anchors[:, None] + offsets).flatten(1, 2)
         else:
-            moves = rearrange(points, "b g (s c) -> b (g s) c", c=3)
+            moves = rearrange(points, "b g (s c) -> b (g s) c", c=3).to(rough.dtype)  # autocast halves them
             points = rough.index_add(1, self.patch_index.flatten(), moves)
         return Made(torch.cat([points, self._colours(x)], -1) if self.config.rgb else points, anchors)
 

@@ -110,6 +110,17 @@ def test_the_start_is_a_tokenizer_and_steps_lower_the_loss(task: CloudTask) -> N
     assert losses[-1] < 0.97 * losses[0]
 
 
+def test_a_step_runs_in_bf16(task: CloudTask) -> None:
+    """The linear path adds halved corrections to whole points: once a type error."""
+    task.model.train()
+    task.model.linear.out_basis.data.normal_()
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = task.judge(task.batch(torch.arange(8), Generator().manual_seed(0)), step=0).loss
+    loss.backward()
+    assert loss.isfinite()
+    assert task.model.to_patch.weight.grad.abs().sum() > 0
+
+
 def test_decoding_a_prefix_ignores_what_follows() -> None:
     torch.manual_seed(0)
     net = TokenizerNet(TokenizerConfig(**MODEL)).eval()  # type: ignore[arg-type]
