@@ -2,7 +2,8 @@
 
 Writes PSNR, SSIM, a perceptual measure and a Frechet distance under their names, how the codes are used, bits
 per image and images per second; beside it a picture, original | reconstruction. LPIPS and FID need released
-weights (--backbones, --inception); without them fixed filters stand in, under their own names.
+weights (--backbones, --inception); without them fixed filters stand in, under their own names. --budgets 1 4 16
+also judges the first codes alone, where codes are nested.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("--device", default="cpu", help="where the tokenizer and the measures run, as in cuda")
     out.add_argument("--batch", type=int, default=16, help="pictures at a time")
     out.add_argument("--pairs", type=int, default=12, help="pictures shown beside their reconstructions")
+    out.add_argument("--budgets", type=int, nargs="+", default=[], help="judge the first codes alone, too")
     out.add_argument("--perceptual", choices=sorted(BACKBONES), default="lpips", help="perceptual measure")
     out.add_argument("--backbones", type=Path, help="folder with the released weights of that measure")
     out.add_argument("--inception", type=Path, help="pt_inception-2015-12-05-6726825d.pth, for FID")
@@ -68,19 +70,13 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     with Progress(*columns, transient=True) as bar:
         task = bar.add_task("", total=None)
         found = evaluate(
-            tokenizer,
-            args.images,
-            measure,
-            space,
-            batch=args.batch,
-            keep=args.pairs,
-            device=args.device,
-            seen=lambda count: bar.update(task, completed=count),
-        )
+            tokenizer, args.images, measure, space, batch=args.batch, keep=args.pairs, budgets=args.budgets,
+            device=args.device, seen=lambda count: bar.update(task, completed=count),
+        )  # fmt: skip
     report = {"modality": args.modality, **options, "images": str(args.images), **found.report}
     args.out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     if found.pairs:
-        figure(found.pairs).save(args.out.with_suffix(".png"))
+        figure(found.pairs, lengths=found.lengths).save(args.out.with_suffix(".png"))
     print(json.dumps(report, indent=2))
     return report
 

@@ -7,7 +7,7 @@ Compared is what the tokenizer sees (its own crop and size) with what it gives b
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,17 +24,19 @@ from .fidelity import FeatureSpace, feature_space, floor, frechet, psnr, ssim
 from .figures import grid
 from .io import read_image, to_image
 from .library import entries
+from .prefixes import Prefixes
 from .sources import DamagedArchive, Picture, pictures
 
 CELL = 128  # least side of a picture in the figure, in pixels
 
 
 class Pair(NamedTuple):
-    """One picture as the tokenizer saw it, and what came back."""
+    """One picture as the tokenizer saw it, what came back, and what comes back from its first codes."""
 
     name: str
     original: Image.Image
     made: Image.Image
+    coarser: tuple[Image.Image, ...] = ()
 
 
 class Evaluation(NamedTuple):
@@ -42,6 +44,7 @@ class Evaluation(NamedTuple):
 
     report: dict[str, Any]
     pairs: list[Pair]
+    lengths: Sequence[int] = ()
 
 
 def evaluate(
@@ -52,6 +55,7 @@ def evaluate(
     *,
     batch: int = 16,
     keep: int = 12,
+    budgets: Sequence[int] = (),
     device: str = "cpu",
     seen: Callable[[int], object] = lambda count: None,
 ) -> Evaluation:
@@ -64,6 +68,7 @@ def evaluate(
         space: where the Frechet distance is taken; the default of `feature_space` if None.
         batch: pictures at a time.
         keep: how many pairs come back for a figure.
+        budgets: most codes of a picture, each of which is judged by itself, too; of tokenizers with nested codes.
         device: where the measures are; the tokenizer has its own.
         seen: called with the number of files after each batch.
 
@@ -71,33 +76,46 @@ def evaluate(
         ValueError: no such source, or not one picture could be reconstructed.
     """
     space = space or feature_space(device=device)
-    run = _Run(tokenizer, perceptual, space, keep, device)
+    run = _Run(tokenizer, perceptual, space, keep, device, Prefixes(tokenizer, budgets))
     for chunk in _batches(_opened(path, run.skipped), batch):
         run.add(chunk)
         seen(run.count + len(run.skipped))
     if not run.count:
         why = "; ".join(f"{each['file']}: {each['reason']}" for each in run.skipped[:3])
         raise ValueError(f"no picture could be reconstructed ({why or 'there is none'}): give other files")
-    return Evaluation(run.report(), run.pairs)
+    return Evaluation(run.report(), run.pairs, run.prefixes.lengths)
 
 
-def figure(pairs: list[Pair], across: int = 3) -> Image.Image:
-    """Original | reconstruction, `across` pairs in a row."""
+def figure(pairs: list[Pair], across: int = 3, lengths: Sequence[int] = ()) -> Image.Image:
+    """Original | reconstruction, `across` pairs in a row; or original | from few codes | from more | from all, a row each."""
+    few = len(pairs[0].coarser)
+    across = 1 if few else across
     rows = [
-        [picture for pair in pairs[at : at + across] for picture in (pair.original, pair.made)]
+        [picture for pair in pairs[at : at + across] for picture in (pair.original, *pair.coarser, pair.made)]
         for at in range(0, len(pairs), across)
     ]
     cell = max(CELL, *(max(pair.original.size) for pair in pairs))
-    return grid(rows, titles=("original", "reconstruction") * min(across, len(pairs)), cell=cell)
+    titles = (
+        "original",
+        *(f"{length} codes" for length in lengths),
+        "all codes" if few else "reconstruction",
+    )
+    return grid(rows, titles=titles * min(across, len(pairs)), cell=cell)
 
 
 class _Run:
     """What adds up over batches."""
 
     def __init__(
-        self, tokenizer: Any, perceptual: nn.Module, space: FeatureSpace, keep: int, device: str
+        self,
+        tokenizer: Any,
+        perceptual: nn.Module,
+        space: FeatureSpace,
+        keep: int,
+        device: str,
+        prefixes: Prefixes,
     ) -> None:
-        self.device = device
+        self.device, self.prefixes = device, prefixes
         self.tokenizer, self.perceptual, self.space, self.keep = tokenizer, perceptual, space, keep
         self.continuous = is_continuous(tokenizer)
         self.usage = None if self.continuous else _usage(tokenizer)
@@ -120,9 +138,10 @@ class _Run:
         shown = [self.tokenizer.show(image) for _, image in chunk]
         wanted = torch.stack([_pixels(image) for image in shown])
         self._measure(made, wanted)
-        for (name, _), original, back in zip(chunk, shown, made, strict=True):
+        coarser = self.prefixes.add(coded, wanted, self.keep - len(self.pairs))
+        for (name, _), original, back, few in zip(chunk, shown, made, coarser, strict=True):
             if len(self.pairs) < self.keep:
-                self.pairs.append(Pair(name, original, to_image(back)))
+                self.pairs.append(Pair(name, original, to_image(back), few))
 
     def _encoded(self, chunk: list[tuple[str, Image.Image]]) -> tuple[Any, list[tuple[str, Image.Image]]]:
         """Codes (or latents) of those pictures that the tokenizer takes, and these pictures."""
@@ -182,6 +201,7 @@ class _Run:
             "perplexity": codes.get("perplexity"),
             "bits_per_image": None if self.continuous else self.bits / self.count,
             "images_per_second": {"encode": counted / encode, "decode": counted / decode},
+            **({"by_codes": self.prefixes.report()} if self.prefixes.lengths else {}),
         }
 
 

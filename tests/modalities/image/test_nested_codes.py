@@ -2,63 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
-from torch import Tensor, nn
+from nested_pictures import LENGTHS, Nested
 
 import unitok
-from modalities.common.quantize import FSQ
-from modalities.image.base import ImageConfig, ImageTokenizer
 from unitok.grammar import Grammar
 from unitok.modality import BadCodes, Codes
 from unitok.testing import conforms
-
-LENGTHS = (1, 2, 4, 8)
-
-
-class Config(ImageConfig):
-    """Eight codes."""
-
-    size: int = 4
-    tokens: int = 8
-
-    @property
-    def lengths(self) -> tuple[int, ...]:
-        return LENGTHS
-
-
-class Bands(nn.Module):
-    """A picture's means over eight bands; from k of them one of side 4 k // 8, at least 1, of their mean."""
-
-    cheap_prefix = True
-
-    def __init__(self, config: Config) -> None:
-        super().__init__()
-        self.config, self.quantizer = config, FSQ((5,))
-        self.asked: list[int] = []
-
-    def encode(self, pictures: Tensor, count: int = 8) -> Tensor:
-        self.asked.append(count)
-        flat = pictures.mean(1).flatten(1).unflatten(1, (8, -1)).mean(-1)
-        return (2 * flat[:, :count] - 1).unsqueeze(-1)
-
-    def decode(self, z_q: Tensor, shade: Tensor | None = None) -> Tensor:
-        side = max(1, z_q.shape[1] // 2)
-        level = (z_q.mean((1, 2)) + 1) / 2
-        level = level if shade is None else level * shade
-        return level.view(-1, 1, 1, 1).expand(-1, 3, side, side)
-
-
-class Nested(ImageTokenizer):
-    """The tokenizer of the tests."""
-
-    tokenizer = "image.bands"
-    Config, Net = Config, Bands
-
-    def guidance(self, count: int, **given: Any) -> dict[str, Any]:
-        return given
 
 
 @pytest.fixture
@@ -74,11 +25,11 @@ def test_the_spec_tells_the_lengths(nested: Nested) -> None:
 
 
 def test_it_conforms(nested: Nested) -> None:
-    conforms(nested, [torch.rand(3, 4, 4), torch.zeros(3, 4, 4)])
+    conforms(nested, [torch.rand(3, 16, 16), torch.zeros(3, 16, 16)])
 
 
 def test_a_budget_gives_the_first_codes_and_asks_for_no_more(nested: Nested) -> None:
-    picture = torch.rand(3, 4, 4)
+    picture = torch.rand(3, 16, 16)
     whole = nested.encode([picture])[0]
     few = Nested(None, budget=7)
     assert few.encode([picture])[0].ids.equal(whole.ids[:4])
@@ -106,13 +57,13 @@ def test_mixed_lengths_decode_each_as_alone(nested: Nested) -> None:
     codes = [Codes(torch.randint(5, (n,))) for n in (8, 1, 4, 8, 2)]
     shade = torch.linspace(0.2, 1, 5)
     made = nested.decode(codes, shade=shade)
-    assert [picture.size[0] for picture in made] == [4, 1, 2, 4, 1]
+    assert [picture.size[0] for picture in made] == [16, 2, 8, 16, 4]
     for i, each in enumerate(codes):
         (alone,) = nested.decode([each], shade=shade[i : i + 1])
         assert alone.tobytes() == made[i].tobytes()
     tensor = nested.decode_tensor([codes[0], codes[3]], shade=shade[[0, 3]])
-    assert tensor.shape == (2, 3, 4, 4)
-    with pytest.raises(ValueError, match="3 sizes"):
+    assert tensor.shape == (2, 3, 16, 16)
+    with pytest.raises(ValueError, match="4 sizes"):
         nested.decode_tensor(codes)
 
 
@@ -122,8 +73,8 @@ def test_other_lengths_are_refused(nested: Nested) -> None:
 
 
 def test_latents_of_a_prefix_decode(nested: Nested) -> None:
-    z = nested.latents([torch.rand(3, 4, 4)])
-    assert nested.decode_tensor(z[:, :4]).shape == (1, 3, 2, 2)
+    z = nested.latents([torch.rand(3, 16, 16)])
+    assert nested.decode_tensor(z[:, :4]).shape == (1, 3, 8, 8)
     with pytest.raises(ValueError, match="latents are floats"):
         nested.decode_tensor(z[:, :3])
 
