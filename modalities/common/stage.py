@@ -22,7 +22,8 @@ def stage(net: nn.Module, init: Path | None, freeze: Sequence[str] = ()) -> None
 
     Args:
         net: the network.
-        init: weights under the network's own names. What the file lacks keeps its start; what it has must fit.
+        init: weights under the network's own names, or such as its method `ours` (state -> state) translates. What
+            the file lacks keeps its start; what it has must fit.
         freeze: names of modules or parameters; their parameters no longer train.
 
     Raises:
@@ -30,7 +31,8 @@ def stage(net: nn.Module, init: Path | None, freeze: Sequence[str] = ()) -> None
         ValueError: a part that the network does not have, or nothing left to train.
     """
     if init is not None:
-        _load(net, open_checkpoint(init).state, init)
+        state = open_checkpoint(init).state
+        _load(net, net.ours(state) if hasattr(net, "ours") else state, init)  # type: ignore[operator]
     names = [name for name, _ in net.named_parameters()]
     for part in freeze:
         if not any(_within(name, part) for name in [*names, *dict(net.named_modules())]):

@@ -128,6 +128,8 @@ class ImageTokenizer(PictureModality):
     Net: ClassVar[type[Any]]
     default: ClassVar[str | None] = None
     adjustable: ClassVar[frozenset[str]] = frozenset()
+    losses: ClassVar[Mapping[str, Any]] = {}
+    """The `[loss]` table of a run that has none, where the usual one does not fit."""
 
     def __init__(
         self,

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ..common.checkpoint import Checkpoint
 from ..common.keys import Drop, KeyMap, Rename, Split, Squeeze
+from ..common.losses.semantic import semantic_head
 from ..common.quantize import Quantizer
 from ..common.quantize.config import QuantizerConfig, VQConfig
 from .base import ImageConfig, ImageTokenizer, Reconstruction
@@ -125,14 +126,7 @@ class GigaTokNet(nn.Module):
                 raise ValueError(
                     f"layer = {config.layer}, but the decoder has {config.decoder.layers} layers: name one of them"
                 )
-            inner = 4 * config.decoder.width
-            self.semantic = nn.Sequential(
-                nn.Linear(config.decoder.width, inner),
-                nn.SiLU(),
-                nn.Linear(inner, inner),
-                nn.SiLU(),
-                nn.Linear(inner, config.semantic),
-            )
+            self.semantic = semantic_head(config.decoder.width, config.semantic)
 
     def encode(self, pictures: Tensor) -> Tensor:
         """Pictures [B, 3, S, S] -> latents [B, K, D], not yet quantised.

@@ -6,6 +6,7 @@
     gan = { weight = 0.1, discriminator = "titok", start = 20000 }     # every loss may start, ramp up and stop
     proxy = { weight = 1.0, vqgan = "maskgit-vqgan.bin" }
     semantic = { weight = 0.5, encoder = "dinov2-base" }
+    flow = 1.0                                                         # of decoders that follow a velocity
 
 A plain number is a weight. Paths start at the TOML file. The quantizer's own losses are always part of the
 sum, under the weights of its table. The tokenizer's losses go through a discriminator that counts as
@@ -88,8 +89,9 @@ class LossConfig(Strict):
     gan: GanTerm | None = None
     proxy: ProxyTerm | None = None
     semantic: SemanticTerm | None = None
+    flow: Term | None = None
 
-    @field_validator("l1", "l2", "smooth_l1", "perceptual", "gan", mode="before")
+    @field_validator("l1", "l2", "smooth_l1", "perceptual", "gan", "flow", mode="before")
     @classmethod
     def _number(cls, value: Any) -> Any:
         """A plain number is a weight; 0 leaves the loss out."""
@@ -157,6 +159,9 @@ class Objective(nn.Module):
         if c.semantic is not None and c.semantic.at(step):
             target = self._use("semantic", wanted)(wanted)
             found["semantic"] = c.semantic.at(step) * semantic_loss(self._feature(made, "semantic"), target)
+        if c.flow is not None and c.flow.at(step):
+            velocity = self._feature(made, "velocity")
+            found["flow"] = c.flow.at(step) * l2(velocity.float(), self._feature(made, "velocity_target"))
         if self.gan is not None and c.gan is not None and c.gan.at(step):
             found["gan"] = c.gan.at(step) * self.gan.generator(made.pictures, step)
             found["discriminator"] = self.gan.discriminate(made.pictures, wanted, step)

@@ -81,7 +81,7 @@ class PictureTask(TokenizerTask):
         preset = system.preset(model["preset"]).model_dump() if "preset" in model else {}
         changes = {key: value for key, value in model.items() if key != "preset"}
         config = validate(system.Config, merge(preset, changes), "[model]")
-        self.losses = validate(LossConfig, loss or {}, "[loss]")
+        self.losses = validate(LossConfig, loss or system.losses, "[loss]")
         paths = [root / path for path in self.settings.train]
         found = (split if self.settings.memory else shelve)(
             paths,
@@ -121,7 +121,13 @@ class PictureTask(TokenizerTask):
 
     @torch.no_grad()
     def start(self) -> None:
-        """PCA into the linear path if there is one, k-means of the latents into a VQ codebook."""
+        """PCA into the linear path if there is one, k-means of the latents into a VQ codebook.
+
+        A network with a method `fit` gets pictures in parts first, [n, 3, S, S] in its range.
+        """
+        if hasattr(self.model, "fit"):
+            few = torch.split(self._some(STARTED), 256)
+            self.model.fit(part for some in few for part in self._parts(self.train[some]))
         linear = getattr(self.model, "linear", None)
         if linear is None:
             if isinstance(self.quantizer, VQ) and self.settings.kmeans:

@@ -12,6 +12,7 @@ nothing and are fitted in seconds. With as many components as a patch has number
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 import torch
@@ -148,18 +149,23 @@ class LinearVAE(nn.Module):
         self.register_buffer("spread", torch.full((config.latents,), float(config.patch)))
 
     @torch.no_grad()
-    def fit(self, pictures: Tensor) -> None:
-        """Take mean, components and their spread from pictures [n, 3, H, W] in the network's range."""
-        rows = rearrange(self._patches(pictures), "b h w c -> (b h w) c").double()
-        mean = rows.mean(0)
-        spread, basis = torch.linalg.eigh((rows - mean).T @ (rows - mean) / len(rows))  # rising
-        count = self.config.latents
-        basis, spread = basis.flip(1)[:, :count].T, spread.flip(0)[:count].clamp(min=1e-12).sqrt()
-        level = spread.square().mean().sqrt()
+    def fit(self, pictures: Iterable[Tensor]) -> None:
+        """Take mean, components and their spread from pictures [n, 3, H, W] in the network's range, in parts."""
+        count, total, squares = 0, torch.zeros(()), torch.zeros(())
+        for part in pictures:
+            rows = rearrange(self._patches(part), "b h w c -> (b h w) c").double()
+            count, total, squares = count + len(rows), total + rows.sum(0), squares + rows.T @ rows
+        if not count:
+            raise ValueError("components of no pictures: give at least one")
+        mean = total / count
+        variance, basis = torch.linalg.eigh(squares / count - torch.outer(mean, mean))  # rising
+        kept = self.config.latents
+        spread = variance.flip(0)[:kept].clamp(min=1e-12).sqrt()
+        wanted = spread**self.config.whiten
+        wanted = wanted * (spread / wanted).square().mean().sqrt()  # latents of unit variance, on the whole
         self.mean.copy_(mean)
-        self.basis.copy_(basis)
-        self.spread.copy_(spread**self.config.whiten * level ** (1 - self.config.whiten))
-        self.spread.mul_((spread / self.spread.double()).square().mean().sqrt())  # unit variance on the whole
+        self.basis.copy_(basis.flip(1)[:, :kept].T)
+        self.spread.copy_(wanted)
 
     def encode(self, pictures: Tensor, noise: Tensor | None = None) -> Tensor:
         """Pictures [B, 3, H, W] -> latents [B, C, H / p, W / p]; `noise` has no say, for nothing is uncertain."""

@@ -34,6 +34,18 @@ def semantic_loss(projected: Tensor, wanted: Tensor) -> Tensor:
     return -F.cosine_similarity(projected.float(), wanted.detach().float(), dim=-1).mean()
 
 
+def semantic_head(width: int, features: int) -> nn.Sequential:
+    """Three layers from a decoder's tokens [B, N, width] to features [B, N, features], as GigaTok and REPA have them."""
+    inner = 4 * width
+    return nn.Sequential(
+        nn.Linear(width, inner),
+        nn.SiLU(),
+        nn.Linear(inner, inner),
+        nn.SiLU(),
+        nn.Linear(inner, features),
+    )
+
+
 class StoredFeatures:
     """Features that were computed before: a safetensors file with one tensor [N, C] for each item's key.
 
