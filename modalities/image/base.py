@@ -76,12 +76,14 @@ class Reconstruction:
     """What a network's forward gives in training.
 
     pictures: [B, 3, H, W] in the network's range, not clamped; quantized: see `Quantized`; features: what
-    losses may want, by name ("proxy_logits" [B, N, h, w], "semantic" [B, N, W]).
+    losses may want, by name ("proxy_logits" [B, N, h, w], "semantic" [B, N, W]); wanted: what they should be, in the
+    network's range, where that is not what came in.
     """
 
     pictures: Tensor
     quantized: Quantized
     features: Mapping[str, Tensor] = field(default_factory=dict)
+    wanted: Tensor | None = None
 
 
 class Network(Protocol):

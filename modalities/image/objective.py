@@ -135,8 +135,13 @@ class Objective(nn.Module):
                 augment=Augment() if g.augment else None,
             )
 
-    def forward(self, made: Reconstruction, wanted: Tensor, step: int) -> dict[str, Tensor]:
+    def forward(
+        self, made: Reconstruction, wanted: Tensor, step: int, given: Tensor | None = None
+    ) -> dict[str, Tensor]:
         """All losses of pictures [B, 3, H, W] in [0, 1] that count at a step; those of `made` are in [0, 1], too.
+
+        `given` [B', 3, S, S] is what the network saw, where that is not what it should make: features follow those of
+        `given`; and losses of how pictures look need whole pictures, so they do not count where smaller ones are made.
 
         Raises:
             ValueError: none counts, or one needs a feature that the network does not give.
@@ -147,7 +152,9 @@ class Objective(nn.Module):
             term = getattr(c, name)
             if term is not None and term.at(step):
                 found[name] = term.at(step) * loss(made.pictures, wanted)
-        if c.perceptual is not None and c.perceptual.at(step):
+        given = wanted if given is None else given
+        whole = wanted.shape[2:] == given.shape[2:]
+        if c.perceptual is not None and c.perceptual.at(step) and whole:
             found["perceptual"] = c.perceptual.at(step) * self._use("perceptual", wanted)(
                 made.pictures, wanted
             )
@@ -157,12 +164,12 @@ class Objective(nn.Module):
                 self._feature(made, "proxy_logits"), codes
             )
         if c.semantic is not None and c.semantic.at(step):
-            target = self._use("semantic", wanted)(wanted)
+            target = self._use("semantic", given)(given)
             found["semantic"] = c.semantic.at(step) * semantic_loss(self._feature(made, "semantic"), target)
         if c.flow is not None and c.flow.at(step):
             velocity = self._feature(made, "velocity")
             found["flow"] = c.flow.at(step) * l2(velocity.float(), self._feature(made, "velocity_target"))
-        if self.gan is not None and c.gan is not None and c.gan.at(step):
+        if self.gan is not None and c.gan is not None and c.gan.at(step) and whole:
             found["gan"] = c.gan.at(step) * self.gan.generator(made.pictures, step)
             found["discriminator"] = self.gan.discriminate(made.pictures, wanted, step)
         if len(found) == own:

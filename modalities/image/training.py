@@ -156,7 +156,8 @@ class PictureTask(TokenizerTask):
         options: dict[str, Any] = {} if self.losses.paints else {"paint": False}
         found = self.model(self._to_net(pictures), *text, **options)
         made = Reconstruction(self._from_net(found.pictures), found.quantized, found.features)
-        parts = self.objective(made, pictures, step)
+        wanted = pictures if found.wanted is None else self._from_net(found.wanted)
+        parts = self.objective(made, wanted, step, pictures)
         total = torch.stack([value.float() for value in parts.values()]).sum()
         return Step(total, found.quantized.ids, {name: value.detach() for name, value in parts.items()})
 

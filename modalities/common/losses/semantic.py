@@ -23,9 +23,13 @@ IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 def semantic_loss(projected: Tensor, wanted: Tensor) -> Tensor:
     """Minus the mean cosine, in [-1, 1], of features [B, N, C]; no gradient goes to `wanted`.
 
+    One projected token [B, 1, C] is compared with the mean of all wanted ones.
+
     Raises:
         ValueError: features of different shapes.
     """
+    if projected.shape[1] == 1 < wanted.shape[1]:
+        wanted = wanted.mean(1, keepdim=True)
     if projected.shape != wanted.shape:
         raise ValueError(
             f"features {list(projected.shape)} against {list(wanted.shape)}: project to the encoder's width, "
@@ -34,9 +38,12 @@ def semantic_loss(projected: Tensor, wanted: Tensor) -> Tensor:
     return -F.cosine_similarity(projected.float(), wanted.detach().float(), dim=-1).mean()
 
 
-def semantic_head(width: int, features: int) -> nn.Sequential:
-    """Three layers from a decoder's tokens [B, N, width] to features [B, N, features], as GigaTok and REPA have them."""
-    inner = 4 * width
+def semantic_head(width: int, features: int, inner: int | None = None) -> nn.Sequential:
+    """Three layers from tokens [B, N, width] to features [B, N, features], as GigaTok and REPA have them.
+
+    `inner` is the width between them, 4 times that of the tokens if not given.
+    """
+    inner = inner or 4 * width
     return nn.Sequential(
         nn.Linear(width, inner),
         nn.SiLU(),
