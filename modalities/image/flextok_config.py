@@ -79,7 +79,7 @@ PRESETS: dict[str, FlexTokConfig] = {
         patch=1,
         encoder=ViTSize(width=128, layers=3, heads=4),
         decoder=ViTSize(width=128, layers=5, heads=4),
-        quantizer=FSQConfig(levels=(8, 8, 8, 5, 5, 5), form="published"),
+        quantizer=FSQConfig(levels=(8, 6, 5), form="published"),
         nested="uniform_pow2",
         null=0.1,
         sampling=Sampling(steps=8, scale=1.0, projected=False),
