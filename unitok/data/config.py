@@ -26,6 +26,18 @@ class SourceConfig(BaseModel):
         default_factory=list, description='chat templates: { user = "{image}What?", ... }'
     )
     plain: list[str] = Field(default_factory=list, description="templates without roles, loss everywhere")
+    shares: tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...] = Field(
+        (),
+        description="shares of the templates, those of `chat` first: each document draws one by its record's key; "
+        "absent: every template makes documents of every record",
+    )
+    swap: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.0,
+        description="probability that the items of a plain document trade places with the text after them",
+    )
+    items: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="most items, text apart, of a plain document; the others go on in further documents"
+    )
     variants: Annotated[int, Field(ge=1)] = Field(1, description="encodings of each item, if it has variants")
     budget: dict[str, Kind | Annotated[int, Field(ge=1)]] = Field(
         default_factory=dict,

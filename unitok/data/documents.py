@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from unitok.data.arrange import arranged, drawn
+from unitok.data.config import SourceConfig
 from unitok.data.encode import Answer, Ask, Encoder, Refused, resolve
 from unitok.data.inputs import Inputs
 from unitok.data.sources.longtext import pieces
@@ -37,13 +39,11 @@ class Builder:
         self.forms: list[Form] = []
         self.variants = 1
         self.inputs: Inputs | None = None
-        self.shorten: tuple[str, ...] = ()
+        self.source = SourceConfig(path="")
 
-    def begin(self, forms: list[Form], variants: int, inputs: Inputs, shorten: tuple[str, ...] = ()) -> None:
-        """Turn to a source: its forms, variants per item, where the files it reads are noted, and blocks whose items
-        give way where a document is too long.
-        """
-        self.forms, self.variants, self.inputs, self.shorten = forms, variants, inputs, shorten
+    def begin(self, forms: list[Form], variants: int, inputs: Inputs, source: SourceConfig) -> None:
+        """Turn to a source: its forms, variants per item, where the files it reads are noted, and its table."""
+        self.forms, self.variants, self.inputs, self.source = forms, variants, inputs, source
 
     def add(self, records: Sequence[Record], writer: StoreWriter, tally: Tally) -> Iterator[BadRecord]:
         """Write the documents of a batch of records; gives one BadRecord for each that is not used in full."""
@@ -92,17 +92,29 @@ class Builder:
                 answer = ask if isinstance(ask, Refused) else known.get(ask)
                 return len(answer) if isinstance(answer, list) else 1
 
-            made: list[Draft] = []
+            filled: list[tuple[float, list[Draft]]] = []
             missing = None
-            for form in forms:
+            shares = self.source.shares if len(self.source.shares) == len(forms) else (1.0,) * len(forms)
+            for form, share in zip(forms, shares, strict=True):
                 try:
-                    made += drafts(form, record, self.vocabulary.text, self.variants, count)
+                    filled.append((share, drafts(form, record, self.vocabulary.text, self.variants, count)))
                 except MissingField as error:
                     missing = str(error)
-            if missing is not None and not made:
+            if missing is not None and not filled:
                 reasons[number] = missing
-            out[number] = record, made
+            out[number] = record, self._arranged(filled, record.key)
         return out
+
+    def _arranged(self, filled: list[tuple[float, list[Draft]]], key: str) -> list[Draft]:
+        """The drafts that become documents: of all templates or of those drawn, items where they are to stand."""
+        source, text = self.source, self.vocabulary.text
+        chosen = [drawn(filled, key)] if source.shares else [made for _, made in filled]
+        return [
+            piece
+            for made in chosen
+            for variant, draft in enumerate(made)
+            for piece in arranged(draft, key, variant, text, source.items, source.swap)
+        ]
 
     def _ask(self, block: str, value: Any, record: Record) -> Ask | Refused:
         try:
@@ -141,7 +153,8 @@ class Builder:
                 answer = ask if isinstance(ask, Refused) else answers[ask]
                 if isinstance(answer, Refused):
                     return answer.reason
-                segments.append(Segment(part.block, answer[part.variant % len(answer)]))
+                codes = answer[part.variant % len(answer)]
+                segments.append(Segment(part.block, codes, 0.0 if part.given else 1.0))
             turns.append((role, segments))
         if turns[0][0] is None:
             document = Document.of(*turns[0][1], key=record.key)
@@ -157,13 +170,18 @@ class Builder:
 
     def _fitted(self, document: Document, draft: Draft, tally: Tally) -> list[Rendered]:
         """The document, or what becomes of it if it is longer than allowed."""
-        if self.shorten:
-            document = document.within(self.vocabulary, self.modalities, self.longest, self.shorten)
+        if self.source.shorten:
+            document = document.within(self.vocabulary, self.modalities, self.longest, self.source.shorten)
         rendered = document.render(self.vocabulary)
         if len(rendered.ids) <= self.longest:
             return [rendered]
         plain = draft.turns[0][0] is None
         part = draft.parts[0]
+        if plain and any(part.given for part in draft.parts):
+            raise TooLong(
+                f"a document of {len(rendered.ids)} ids has parts without loss, so it cannot go on in a further one: "
+                f"raise max_tokens above {self.longest}"
+            )
         whole = [document]
         if (
             plain

@@ -96,7 +96,7 @@ def _store(
             nested_lengths(block, builder.modalities)
         except ValueError as error:
             raise TemplateError(f"source {name!r}: shorten: {error}") from error
-    builder.begin(forms, source.variants if split == "train" else 1, inputs, source.shorten)
+    builder.begin(forms, source.variants if split == "train" else 1, inputs, source)
     with StoreWriter(folder, builder.vocabulary) as writer:
         for records in _batches(_of_split(read(path), split, source.heldout, tally, config.strict, progress)):
             for bad in builder.add(records, writer, tally):
@@ -124,13 +124,18 @@ def _completed(name: str, source: SourceConfig, path: Path, vocabulary: Vocabula
 def _key(source: SourceConfig, path: Path, builder: Builder, split: str) -> str:
     facts = {
         "format": FORMAT,
-        "source": source.model_dump(exclude={"weight", "budget", *(() if source.shorten else ("shorten",))}),
+        "source": source.model_dump(exclude={"weight", "budget", *_unused(source)}),
         "path": str(path.resolve()),
         "vocabulary": builder.vocabulary.fingerprint,
         "longest": builder.longest,
         "split": split,
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _unused(source: SourceConfig) -> set[str]:
+    """Options at rest: those that came later than stores do not change the stores' names."""
+    return {name for name in ("shorten", "shares", "swap", "items") if not getattr(source, name)}
 
 
 def _of_split(

@@ -150,3 +150,58 @@ def test_own_forms():
     turns = [{"role": "user", "content": [{"image": {"file": "x"}}]}, {"role": "assistant", "content": "yes"}]
     form, filled = own_form(record(turns=turns), VOCABULARY)
     assert texts(*made(form, filled)) == [[{"file": "x"}], ["yes"]]
+
+
+def test_all_values_of_a_list_stand_in_order():
+    (form,) = forms(plain=["{image:all}{caption}"])
+    frames = [{"file": f"{i}.png"} for i in range(3)]
+    made_of = made(form, record(image=frames, caption=["a", "b"]), limit=8)
+    assert len(made_of) == 2  # captions are a choice, frames are not
+    for draft in made_of:
+        assert texts(draft)[0][:3] == frames
+    one = made(form, record(image={"file": "x.png"}, caption="a"))
+    assert texts(one[0]) == [[{"file": "x.png"}, "a"]]
+
+
+def test_what_is_given_has_no_loss_nor_has_the_text_of_its_template():
+    (form,) = forms(plain=["Change: {image:given} to {caption}"])
+    (draft,) = made(form, record(image={"file": "a.png"}, caption="cat"))
+    assert [(part.value, part.given) for part in draft.parts] == [
+        ("Change: ", True),
+        ({"file": "a.png"}, True),
+        (" to ", True),
+        ("cat", False),
+    ]
+
+
+def test_both_ways_can_be_said_at_once_and_a_field_with_a_colon_is_itself():
+    (form,) = forms(plain=["{image:all:given}{caption}"])
+    (draft,) = made(form, record(image=["a", "b"], caption="c"))
+    assert [(part.value, part.given) for part in draft.parts] == [("a", True), ("b", True), ("c", False)]
+    (form,) = forms(fields={"a:all": "text"}, plain=["{a:all}"])
+    assert len(made(form, record(**{"a:all": ["x", "y"]}), limit=4)) == 2
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"plain": ["{image:al}"]}, "says image:al: did you mean 'all'"),
+        ({"plain": ["{image:given}{caption:given}"]}, "gives all of its fields, so no loss"),
+        ({"plain": ["{image}"], "shares": [1.0, 2.0]}, "2 shares for 1 templates"),
+        ({"plain": ["{image}"], "shares": [0.0]}, "one above 0"),
+    ],
+)
+def test_what_is_wrong_with_a_way_or_a_share_is_said(table, message):
+    with pytest.raises(TemplateError) as caught:
+        forms(**table)
+    assert message in str(caught.value)
+
+
+def test_a_record_of_its_own_form_may_give_parts():
+    parts = [{"image": {"file": "a.png"}, "given": True}, {"text": "bigger", "given": True}, {"image": "b"}]
+    form, record_ = own_form(record(document=parts), VOCABULARY)
+    (draft,) = made(form, record_)
+    assert [part.given for part in draft.parts] == [True, True, False]
+    for wrong in ([{"text": "a", "given": True}], [{"text": "a", "given": "yes"}], [{"given": True}]):
+        with pytest.raises(ValueError, match="given"):
+            own_form(record(document=wrong), VOCABULARY)
