@@ -8,7 +8,7 @@ which, and the same codes and seed give the same picture in any company. See `mo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -23,9 +23,14 @@ from ..common.nested import draw
 from ..common.quantize import Quantizer
 from .base import ImageTokenizer, Reconstruction
 from .flextok_config import PRESETS, FlexTokConfig, Sampling
-from .flextok_net import Decoder, Encoder
+from .flextok_linear import Around, Spread, kept
+from .flextok_net import Conditions, Decoder, Encoder, Registers
 from .flextok_released import ours, released
+from .linear import LinearPath
 from .vae import ConvVAE, LinearVAE
+
+FEW = 512
+"""Pictures from which distances to linear ones are taken."""
 
 
 class FlexTokNet(nn.Module):
@@ -51,11 +56,18 @@ class FlexTokNet(nn.Module):
         self.encoder = Encoder(config, self.quantizer.inputs)
         self.decoder = Decoder(config, self.quantizer.dim)
         self.semantic = semantic_head(config.decoder.width, config.semantic) if config.semantic else None
+        self.linear: LinearPath | None = None
+        if config.linear:
+            dim = self.quantizer.dim
+            self.linear = LinearPath(config.size, config.reduced, config.tokens, dim, config.components)
+            self.spread = Spread(config.tokens, config.vae.latents)
 
     def encode(self, pictures: Tensor, count: int | None = None) -> Tensor:
         """Pictures [B, 3, S, S] -> latents [B, k, D] before the quantizer, of the first `count` registers or all."""
         z: Tensor = self.encoder(self._latents(pictures), count)
-        return z
+        if self.linear is None:
+            return z
+        return z * self.linear.spread[:count] + self.linear.encode(pictures)[:, :count]
 
     def decode(
         self,
@@ -85,8 +97,9 @@ class FlexTokNet(nn.Module):
         """Follow the flow from noise [B, C, h, w] to latents."""
         times = torch.linspace(1, 0, steps + 1, device=z_q.device)
         conditions = self.decoder.conditions(times[:-1])
-        told = self.decoder.told(z_q)
-        untold = None if scale == 1 else self.decoder.untold(len(z_q))
+        ways = [(self.decoder.told(z_q), self._around(z_q))]
+        if scale != 1:
+            ways.append((self.decoder.untold(len(z_q)), self._around(z_q[:, :0])))
         apg = Projected(1.0) if projected else None
         number = 0
 
@@ -95,16 +108,40 @@ class FlexTokNet(nn.Module):
             now = conditions.at(number)
             here = scale(number / steps) if callable(scale) else scale
             number += 1
-            found = self.decoder(x, now, told)
-            if untold is None:
-                return found.float()
-            without = self.decoder(x, now, untold).float()
+            found = [self._velocity(x, t, now, told, around).float() for told, around in ways]
+            if len(found) == 1:
+                return found[0]
             if apg is None:
-                return guided(found.float(), without, here)
+                return guided(*found, here)
             apg.scale = here
-            return apg(found.float(), without)
+            return apg(*found)
 
         return euler(velocity, noise, times)
+
+    def _around(self, z_q: Tensor, keep: Tensor | None = None) -> Around | None:
+        """The linear pictures of codes [B, k, D], all of which count or the first keep [B], if there is a linear path."""
+        if self.linear is None:
+            return None
+        keep = torch.full((len(z_q),), z_q.shape[1]) if keep is None else keep
+        pictures = self.linear.decode(kept(z_q.float(), keep, self.config.tokens))
+        return Around(self.vae.encode(pictures) * self.config.scaling_factor, self.spread(keep))
+
+    def _velocity(
+        self,
+        noisy: Tensor,
+        t: Tensor,
+        conditions: Conditions,
+        told: Registers,
+        around: Around | None,
+        tap: list[Tensor] | None = None,
+    ) -> Tensor:
+        """The velocity of noisy latents [B, C, h, w] at times t, a scalar or [B]."""
+        if around is None:
+            found: Tensor = self.decoder(noisy, conditions, told, tap=tap)
+            return found
+        t = t.view(-1, 1, 1, 1)
+        out = self.decoder(around.unit(noisy, t), conditions, told, linear=around.c, tap=tap)
+        return around.velocity(noisy, t, out.float())
 
     def noise(self, seeds: Iterable[int]) -> Tensor:
         """Where the flow begins for each seed, float32 [B, C, h, w]; the same on every machine."""
@@ -119,14 +156,15 @@ class FlexTokNet(nn.Module):
         """
         count, c = len(pictures), self.config
         latents = self._latents(pictures)
-        quantized = self.quantizer(self.encoder(latents))
-        keep = draw(c.nested, c.lengths, count, c.full)
-        told = self.decoder.dropped(quantized.z_q, keep, torch.rand(count) < c.null)
+        quantized = self.quantizer(self.encode(pictures))
+        keep, null = draw(c.nested, c.lengths, count, c.full), torch.rand(count) < c.null
+        told = self.decoder.dropped(quantized.z_q, keep, null)
+        around = self._around(quantized.z_q, torch.where(null, 0, keep))
         times = logit_normal(count, stratified=c.stratified, device=latents.device)
         noise = torch.randn_like(latents)
         noisy = between(latents, noise, times)
         tap: list[Tensor] = []
-        velocity = self.decoder(noisy, self.decoder.conditions(times), told, tap)
+        velocity = self._velocity(noisy, times, self.decoder.conditions(times), told, around, tap)
         features = {"velocity": velocity, "velocity_target": velocity_target(latents, noise)}
         if self.semantic is not None:
             features["semantic"] = self.semantic(tap[0])
@@ -137,9 +175,19 @@ class FlexTokNet(nn.Module):
 
     @torch.no_grad()
     def fit(self, pictures: Iterable[Tensor]) -> None:
-        """Start what starts from data: the components of a linear VAE, from pictures [n, 3, S, S] in parts."""
+        """Start what starts from data, from pictures [n, 3, S, S] in parts: the components of a linear VAE, and how
+        far pictures lie from those of the linear path, which has been started before.
+        """
+        some: list[Tensor] = []
         if isinstance(self.vae, LinearVAE):
-            self.vae.fit(pictures)
+            self.vae.fit(_noting(pictures, some))
+        if self.linear is not None:
+            few = torch.cat(some or list(pictures))[:FEW]
+            latents, z_q = self._latents(few), self.quantizer(self.encode(few)).z_q
+            for k in range(self.config.tokens + 1):
+                around = self._around(z_q[:, :k])
+                assert around is not None
+                self.spread.table[k] = (latents - around.c).square().mean((0, 2, 3)).sqrt()
 
     @staticmethod
     def ours(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -153,6 +201,14 @@ class FlexTokNet(nn.Module):
             like = self.noise([0]).to(pictures.device)
             noise = torch.randn_like(like.expand(len(pictures), -1, -1, -1)) if self.training else like[0]
         return self.vae.encode(pictures, noise) * self.config.scaling_factor
+
+
+def _noting(parts: Iterable[Tensor], seen: list[Tensor]) -> Iterator[Tensor]:
+    """The parts, of which the first ones are noted."""
+    for part in parts:
+        if sum(map(len, seen)) < FEW:
+            seen.append(part)
+        yield part
 
 
 class FlexTok(ImageTokenizer):

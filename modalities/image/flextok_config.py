@@ -50,6 +50,11 @@ class FlexTokConfig(ImageConfig):
         0, ge=0, description="width of the features to align with (REPA), 1024 for DINOv2-L; 0: none"
     )
     layer: int = Field(2, ge=1, description="decoder layer whose patches are aligned with them")
+    linear: Literal["pca"] | None = Field(
+        None, description="the linear path (modalities.image.flextok_linear); FlexTok as published has none"
+    )
+    components: int = Field(96, ge=1, description="linear path: principal components")
+    reduced: int = Field(32, ge=1, description="linear path: side of the reduced picture; divides size")
     sampling: Sampling = Sampling()
 
     @property
@@ -74,6 +79,7 @@ PRESETS: dict[str, FlexTokConfig] = {
     "small64": FlexTokConfig(
         size=64,
         tokens=32,
+        range=(0.0, 1.0),
         resize="cover",
         vae=LinearVAEConfig(patch=8, latents=16),
         patch=1,
@@ -82,6 +88,7 @@ PRESETS: dict[str, FlexTokConfig] = {
         quantizer=FSQConfig(levels=(8, 6, 5), form="published"),
         nested="uniform_pow2",
         null=0.1,
+        linear="pca",
         sampling=Sampling(steps=8, scale=1.0, projected=False),
     ),
 }

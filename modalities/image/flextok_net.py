@@ -84,8 +84,8 @@ class _Half(nn.Module):
         )
         self.norm = nn.LayerNorm(size.width, eps=EPS, elementwise_affine=False)
 
-    def patches(self, latents: Tensor) -> Tensor:
-        """Latents [B, C, h, w] -> tokens [B, N, W].
+    def cells(self, latents: Tensor) -> Tensor:
+        """Latents [B, C, h, w] as patches [B, N, patch ** 2 * C].
 
         Raises:
             ValueError: latents of another shape.
@@ -94,7 +94,11 @@ class _Half(nn.Module):
         if latents.shape[1:] != wanted:
             raise ValueError(f"latents of shape {list(latents.shape[1:])}: this network takes {list(wanted)}")
         p = self.config.patch
-        tokens: Tensor = self.embed(rearrange(latents, "b c (h p) (w q) -> b (h w) (p q c)", p=p, q=p))
+        return rearrange(latents, "b c (h p) (w q) -> b (h w) (p q c)", p=p, q=p)
+
+    def patches(self, latents: Tensor) -> Tensor:
+        """Latents [B, C, h, w] -> tokens [B, N, W]."""
+        tokens: Tensor = self.embed(self.cells(latents))
         return tokens + self.place
 
     def learned(self, *shape: int) -> nn.Parameter:
@@ -109,6 +113,9 @@ class Encoder(_Half):
         super().__init__(config, config.encoder)
         self.registers = self.learned(config.tokens)
         self.out = nn.Linear(self.width, channels)
+        if config.linear:  # the corrections begin at zero
+            nn.init.zeros_(self.out.weight)
+            nn.init.zeros_(self.out.bias)
 
     def forward(self, latents: Tensor, count: int | None = None) -> Tensor:
         """Latents [B, C, h, w] -> [B, k, channels], of the first `count` registers or all."""
@@ -140,6 +147,7 @@ class Decoder(_Half):
         self.patch_modulation = nn.ModuleList(Modulation(width, ORDER) for _ in range(layers))
         self.register_modulation = nn.ModuleList(Modulation(width, ORDER) for _ in range(layers))
         self.head_modulation = nn.Linear(width, 2 * width) if config.modulated_head else None
+        self.paint = nn.Linear(self.embed.in_features, width) if config.linear else None
         self.out = nn.Linear(width, config.patch**2 * config.vae.latents)
         for layer in (self.out, self.head_modulation):  # the velocity begins at zero
             if layer is not None:
@@ -184,13 +192,21 @@ class Decoder(_Half):
     # ------------------------------------------------------------- the velocity
 
     def forward(
-        self, noisy: Tensor, conditions: Conditions, registers: Registers, tap: list[Tensor] | None = None
+        self,
+        noisy: Tensor,
+        conditions: Conditions,
+        registers: Registers,
+        *,
+        linear: Tensor | None = None,
+        tap: list[Tensor] | None = None,
     ) -> Tensor:
         """Noisy latents [B, C, h, w], conditions of 1 or B times -> velocity [B, C, h, w].
 
-        `tap` gets the patches [B, N, W] after the layer that the configuration names.
+        `linear` [B, C, h, w] is the picture of a linear path, where there is one; `tap` gets the patches [B, N, W] after the layer that the configuration names.
         """
         x = self.patches(noisy)
+        if self.paint is not None and linear is not None:
+            x = x + self.paint(self.cells(linear))
         patches = x.shape[1]
         x = torch.cat([x, registers.tokens.to(x.dtype)], dim=1)
         mask = None

@@ -123,11 +123,14 @@ class PictureTask(TokenizerTask):
     def start(self) -> None:
         """PCA into the linear path if there is one, k-means of the latents into a VQ codebook.
 
-        A network with a method `fit` gets pictures in parts first, [n, 3, S, S] in its range.
+        A network with a method `fit` then gets pictures in parts, [n, 3, S, S] in its range.
         """
+        self._start_codes()
         if hasattr(self.model, "fit"):
             few = torch.split(self._some(STARTED), 256)
             self.model.fit(part for some in few for part in self._parts(self.train[some]))
+
+    def _start_codes(self) -> None:
         linear = getattr(self.model, "linear", None)
         if linear is None:
             if isinstance(self.quantizer, VQ) and self.settings.kmeans:

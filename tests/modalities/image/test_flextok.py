@@ -227,7 +227,7 @@ def test_the_pictures_of_training_are_where_the_flow_would_arrive(monkeypatch: p
     net = FlexTokNet(FlexTokConfig(**{**TINY, "vae": LinearVAEConfig(patch=4, latents=48)}))
     pictures = torch.rand(2, 3, 16, 16) * 2 - 1
 
-    def perfect(noisy: Tensor, *rest: Any) -> Tensor:
+    def perfect(noisy: Tensor, *rest: Any, **more: Any) -> Tensor:
         latents = net.vae.encode(pictures)
         return (noisy - latents) / times.view(-1, 1, 1, 1)
 
