@@ -13,8 +13,8 @@ import torch
 
 from unitok.command import command
 from unitok.generate import Sampler
+from unitok.generate.console import keep
 from unitok.generate.prompt import budget, chat
-from unitok.modality import Item, Modality
 from unitok.run import reopen
 
 
@@ -45,18 +45,6 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("--seed", type=int, default=0)
     out.add_argument("--out", type=Path, default=Path("samples"), help="folder for what the model writes")
     return out
-
-
-def keep(modality: Modality, item: Item, path: Path) -> str:
-    """Save an item and its picture to `path` plus a suffix; the files and the item in a few words."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    files = [path.with_suffix(suffix) for suffix in modality.suffixes[:1]]
-    for file in files:
-        modality.save(item, file)
-    if path.with_suffix(".png") not in files:
-        files.append(path.with_suffix(".png"))
-        modality.show(item).save(files[-1])
-    return f"{modality.label(item)}: {', '.join(map(str, files))}"
 
 
 def main(arguments: list[str] | None = None) -> None:
