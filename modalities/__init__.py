@@ -1,6 +1,7 @@
 """The built-in modalities: a catalogue of lazy names, read through the entry point `unitok.modalities`."""
 
 CATALOG = {
+    "image.detailflow": f"{__name__}.image.detailflow:DetailFlow",
     "image.flextok": f"{__name__}.image.flextok:FlexTok",
     "image.gigatok": f"{__name__}.image.gigatok:GigaTok",
     "image.instella": f"{__name__}.image.instella:Instella",

@@ -15,11 +15,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
+import torch
 from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-Norm = Literal["layer", "rms"]
+Norm = Literal["layer", "rms", "std"]
 TurnHeads = Callable[[Tensor], Tensor]
 """Heads [B, H, T, d] -> the same, rotated by their positions."""
 
@@ -49,10 +50,47 @@ class Cache:
         return keys[:, :, :end], values[:, :, :end]
 
 
+class Shared(Cache):
+    """Keys and values of a first call, which every later one sees before its own: what has been read is read once.
+
+    Later calls do not see each other. Gradients reach the first call, which `Cache` does not allow.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(0)
+
+    def __call__(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """k, v [B, H, t, d] -> the same in the first call, then [B, H, first + t, d]."""
+        if self.kept is None:
+            self.kept, self.count = (k, v), k.shape[2]
+            return k, v
+        keys, values = self.kept
+        return torch.cat([keys, k], dim=2), torch.cat([values, v], dim=2)
+
+
+class StdNorm(nn.Module):
+    """LayerNorm as FlowTok's text projector has it: over the unbiased standard deviation plus eps."""
+
+    def __init__(self, width: int, eps: float) -> None:
+        super().__init__()
+        self.weight, self.bias, self.eps = (
+            nn.Parameter(torch.ones(width)),
+            nn.Parameter(torch.zeros(width)),
+            eps,
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [..., W] -> [..., W]."""
+        centred = x - x.mean(-1, keepdim=True)
+        return self.weight * centred / (x.std(-1, keepdim=True) + self.eps) + self.bias
+
+
 def norm(kind: Norm, width: int, eps: float, affine: bool = True) -> nn.Module:
-    """A norm over the last axis."""
+    """A norm over the last axis; "std" always has scales and shifts."""
     if kind == "rms":
         return nn.RMSNorm(width, eps=eps, elementwise_affine=affine)
+    if kind == "std":
+        return StdNorm(width, eps)
     return nn.LayerNorm(width, eps=eps, elementwise_affine=affine)
 
 

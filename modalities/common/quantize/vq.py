@@ -165,6 +165,13 @@ class VQ(Quantizer):
         with torch.autocast(z.device.type, enabled=False):
             return self._cost(self._normal(z.float()), self._books(z.shape[1])).argmin(-1)
 
+    @torch.no_grad()
+    def nearest(self, z: Tensor, count: int) -> Tensor:
+        """The `count` nearest codes [B, K, count] of z [B, K, D], the nearest first; all codes if there are fewer."""
+        with torch.autocast(z.device.type, enabled=False):
+            cost = self._cost(self._normal(z.float()), self._books(z.shape[1]))
+            return cost.topk(min(count, self.size), dim=-1, largest=False).indices
+
     def _losses(self, latents: Tensor, codes: Tensor, books: Tensor) -> dict[str, Tensor]:
         found = {"commitment": self.commitment * F.mse_loss(latents, codes.detach())}
         if self.learn == "gradient":

@@ -375,3 +375,17 @@ def test_two_ranks_move_the_codebooks_as_one_batch_does():
     for books in found:
         for book, wanted in zip(books, whole, strict=True):
             torch.testing.assert_close(torch.tensor(book), torch.tensor(wanted), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_the_nearest_codes_come_in_their_order(own: bool) -> None:
+    torch.manual_seed(0)
+    quantizer = VQ(9, 3, books=4 if own else 1, learn="gradient")
+    quantizer.start(torch.randn(50, 4, 3))
+    z = torch.randn(2, 4, 3)
+    near = quantizer.nearest(z, 5)
+    assert near.shape == (2, 4, 5)
+    assert near[..., 0].equal(quantizer.encode(z))
+    far = torch.stack([(quantizer.lookup(near[..., n]) - z).square().sum(-1) for n in range(5)], dim=-1)
+    assert bool((far.diff(dim=-1) >= 0).all())
+    assert quantizer.nearest(z, 50).sort(-1).values.equal(torch.arange(9).expand(2, 4, 9))
