@@ -123,8 +123,9 @@ class FlexTokNet(nn.Module):
         if self.linear is None:
             return None
         keep = torch.full((len(z_q),), z_q.shape[1]) if keep is None else keep
-        pictures = self.linear.decode(kept(z_q.float(), keep, self.config.tokens))
-        return Around(self.vae.encode(pictures) * self.config.scaling_factor, self.spread(keep))
+        with torch.autocast(z_q.device.type, enabled=False):  # at late times the flow divides by little
+            pictures = self.linear.decode(kept(z_q.float(), keep, self.config.tokens))
+            return Around(self.vae.encode(pictures) * self.config.scaling_factor, self.spread(keep))
 
     def _velocity(
         self,

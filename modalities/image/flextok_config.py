@@ -88,7 +88,6 @@ PRESETS: dict[str, FlexTokConfig] = {
         quantizer=FSQConfig(levels=(8, 6, 5), form="published"),
         nested="uniform_pow2",
         null=0.1,
-        linear="pca",
         sampling=Sampling(steps=8, scale=1.0, projected=False),
     ),
 }

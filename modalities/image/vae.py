@@ -130,7 +130,7 @@ class ConvVAE(nn.Module):
 
 
 class LinearVAE(nn.Module):
-    """Principal components of patches. The buffers take pictures with values from -1 to 1 as well as from 0 to 1."""
+    """Principal components of patches, always in fp32; pictures may have values from -1 to 1 as well as from 0 to 1."""
 
     mean: Tensor  # [3 p p]
     basis: Tensor  # [C, 3 p p], rows at right angles and of length one
@@ -169,12 +169,14 @@ class LinearVAE(nn.Module):
 
     def encode(self, pictures: Tensor, noise: Tensor | None = None) -> Tensor:
         """Pictures [B, 3, H, W] -> latents [B, C, H / p, W / p]; `noise` has no say, for nothing is uncertain."""
-        found = (self._patches(pictures) - self.mean) @ self.basis.T / self.spread
+        with torch.autocast(pictures.device.type, enabled=False):
+            found = (self._patches(pictures.float()) - self.mean) @ self.basis.T / self.spread
         return found.movedim(-1, 1)
 
     def decode(self, latents: Tensor) -> Tensor:
         """Latents [B, C, h, w] -> pictures [B, 3, p h, p w]."""
-        patches = (latents.movedim(1, -1) * self.spread) @ self.basis + self.mean
+        with torch.autocast(latents.device.type, enabled=False):
+            patches = (latents.float().movedim(1, -1) * self.spread) @ self.basis + self.mean
         side = self.config.patch
         return rearrange(patches, "b h w (c p q) -> b c (h p) (w q)", p=side, q=side)
 
