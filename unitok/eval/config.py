@@ -55,6 +55,8 @@ class ReportConfig(_Strict):
         remarks: sentences printed under the headline: what a reader must not overlook.
         tokens: how many held-out target tokens the losses are measured on at most.
         position_cap: positions of a body from this one on share one table of the per-position line.
+        openings: held-out questions of each kind of answer that are answered freely, to see whether the model opens
+            the block that is asked for by itself; 0 = none.
         panel: the panels, in order.
     """
 
@@ -63,4 +65,5 @@ class ReportConfig(_Strict):
     remarks: tuple[str, ...] = ()
     tokens: Annotated[int, Field(ge=1)] = 200_000
     position_cap: Annotated[int, Field(ge=1)] = 128
+    openings: Annotated[int, Field(ge=0)] = 16
     panel: tuple[PanelConfig, ...] = ()

@@ -52,6 +52,7 @@ class Page:
     details: Sequence[Mapping[str, Any]]
     panels: Sequence[Panel]
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    openings: Mapping[str, Any] = field(default_factory=dict)
 
 
 def render(page: Page, modalities: Mapping[str, Modality]) -> str:

@@ -22,6 +22,7 @@ from unitok.eval import figures, page, panels
 from unitok.eval.config import ReportConfig
 from unitok.eval.figures import Curve
 from unitok.eval.heldout import Measure, evaluate, marks, measure, split
+from unitok.eval.openings import openings, questions
 from unitok.eval.provenance import provenance
 from unitok.eval.runner import answer, summary
 from unitok.generate import Sampler
@@ -133,6 +134,7 @@ def write(
     shown = []
     with Progress(transient=True) as progress:
         sampler = Sampler(decoder, vocabulary, modalities)
+        opened = openings(sampler, questions(heldout, vocabulary, config.openings))
         for panel, task in zip(config.panel, tasks, strict=True):
             answered = answer(task, sampler, modalities, progress)
             figures_of = summary(task, answered, modalities)
@@ -140,13 +142,14 @@ def write(
             shown.append(page.Panel(panel.title, panel.note, answered[: panel.count], figures_of, every))
     origin = {**provenance(), "vocabulary": vocabulary.fingerprint}
     path.parent.mkdir(parents=True, exist_ok=True)
-    html = page.render(_page(config, run, measures, len(held.ids), shown, origin), modalities)
+    html = page.render(_page(config, run, measures, len(held.ids), shown, origin, opened), modalities)
     path.write_text(html, encoding="utf-8")
     numbers = {
         **origin,
         "run": {name: getattr(run, name) for name in ("parameters", "steps", "tokens", "seconds", "seq_len")},
         "heldout": {"tokens": len(held.ids), "marks": marks(loss, held, vocabulary)},
         "measures": [m.to_json() for m in measures],
+        "openings": opened,
         "panels": {panel.title: dict(panel.summary) for panel in shown},
     }
     path.with_suffix(".json").write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
@@ -171,6 +174,7 @@ def _page(
     held_tokens: int,
     shown: Sequence[page.Panel],
     origin: Mapping[str, Any],
+    opened: Mapping[str, Any],
 ) -> page.Page:
     whole = [m for m in measures if not m.source]
     speed = run.tokens / run.seconds if run.seconds else 0.0
@@ -195,6 +199,7 @@ def _page(
         details=[m.to_json() for m in measures if m.source],
         panels=shown,
         provenance=origin,
+        openings=opened,
     )
 
 

@@ -3,7 +3,7 @@
 `run(tasks, sampler, vocabulary, modalities)` gives one JSON-ready report with versions, commit, machine,
 seeds, the vocabulary's fingerprint, counts, scores and examples. Each task's scores stand beside `chance`:
 the same answers scored against the next document's reference. Where both are equal, the answer does not
-depend on the question.
+depend on the question. `openings` tells whether the model opens what is asked for by itself.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 from rich.progress import Progress
 
 from unitok.document import Document, Segment, Turn
+from unitok.eval.openings import openings, turns
 from unitok.eval.provenance import provenance
 from unitok.eval.task import Piece, Task, pieces, rows
 from unitok.generate import Sampler
@@ -22,6 +23,8 @@ from unitok.modality import Modality
 from unitok.vocabulary import Vocabulary
 
 EXAMPLES = 4
+OPENED = 64
+"""Documents of a task that are answered freely, too, to see which blocks the model opens."""
 BATCH = 16
 
 
@@ -59,7 +62,12 @@ def run(
     found = {}
     for task in tasks:
         answered = answer(task, sampler, modalities, progress)
-        found[task.name] = summary(task, answered, modalities)
+        asked = [
+            one
+            for document in task.documents[:OPENED]
+            for one in turns(document)[: None if task.every_turn else 1]
+        ]
+        found[task.name] = {**summary(task, answered, modalities), "openings": openings(sampler, asked)}
     return {**provenance(), "vocabulary": vocabulary.fingerprint, "tasks": found}
 
 

@@ -203,3 +203,16 @@ def test_a_run_is_read_from_its_metrics(tmp_path):
     assert run.held == {"text": Curve([2], [4.5])}
     with pytest.raises(FileNotFoundError, match="train before reporting"):
         Trained.of(tmp_path / "nothing", 64)
+
+
+def test_the_page_tells_which_blocks_are_opened_unforced(written):
+    _, page, numbers = written
+    found = numbers["openings"]
+    assert found["answers"] == 32
+    row = found["blocks"]["image"]
+    assert row["recall"]["of"] == row["unasked"]["of"] == 16
+    assert row["forced"]["count"] == row["forced"]["of"] == 8
+    assert row["forbidden"]["count"] == 8
+    text = " ".join("".join(page.text).split())
+    assert f"{row['recall']['count']} of 16" in text
+    assert "Which modality the model opens by itself" in text
