@@ -21,6 +21,7 @@ KINDS = {
     "maskgit": ("maskgit", "MaskGIT", "MaskGITConfig"),
     "rar": ("rar", "RAR", "RARConfig"),
     "gpt": ("gpt", "GPT", "GPTConfig"),
+    "groups": ("groups", "Groups", "GroupsConfig"),
     "bits_ar": ("bits_ar", "BitsAR", "BitsARConfig"),
     "bits_diffusion": ("bits_diffusion", "BitsDiffusion", "BitsDiffusionConfig"),
 }

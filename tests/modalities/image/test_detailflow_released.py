@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from argparse import Namespace
+from pathlib import Path
 
 import pytest
 import torch
@@ -59,6 +61,33 @@ def test_codes_and_pictures_are_those_of_the_official_module():
     agrees(net.decode(z_q), noted["y256"])
     agrees(net.decode(z_q[:, :40], 96), noted["y96_from_40"])
     torch.testing.assert_close(net.encode(pictures, 40), z[:, :40], atol=1e-4, rtol=1e-4)
+
+
+def test_a_tiny_network_is_the_official_module_in_small():
+    """Without the shared listings; what was noted comes from the official classes at this width."""
+    noted = json.loads((Path(__file__).parents[2] / "golden" / "detailflow.json").read_text())
+    state = filled({key: tuple(shape) for key, shape in noted["keys"].items()})
+    config, ours = released(Checkpoint(state))
+    net = DetailFlowNet(config)
+    load_weights(net, ours)
+    net.eval().requires_grad_(False)
+    pictures = 2 * numbers("input.image", (2, 3, 256, 256)).float() - 1
+    seen = net.encoder.see(pictures)
+    latents = net.encoder.read(seen)
+    agrees(latents, noted["latent"])
+    z = net.to_code(latents)
+    agrees(z, noted["z"])
+    codes = net.quantizer.encode(z)
+    assert codes.tolist() == noted["codes"]
+    z_q = net.quantizer.lookup(codes)
+    agrees(net.decode(z_q), noted["whole"])
+    for count, side in ((1, 16), (5, 48), (16, 144)):
+        agrees(net.decode(z_q[:, :count], side), noted[f"y{side}_from_{count}"])
+    wrong = codes[:, :16].clone()
+    wrong[:, 8:] = (wrong[:, 8:] + 1) % 64
+    refined = net.to_code(net.encoder.read(seen, known=net.refine(net.quantizer.lookup(wrong))))
+    agrees(refined, noted["refined"])
+    assert net.quantizer.encode(refined).tolist() == noted["refined_codes"]
 
 
 def theirs(net: DetailFlowNet) -> dict[str, torch.Tensor]:
