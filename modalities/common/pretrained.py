@@ -137,7 +137,11 @@ def _differences(found: BaseModel, wanted: BaseModel) -> str:
 
 
 def encode_alike(
-    items: Sequence[Tensor], latents: Callable[[Tensor], Tensor], quantizer: Quantizer, close: float
+    items: Sequence[Tensor],
+    latents: Callable[[Tensor], Tensor],
+    quantizer: Quantizer,
+    close: float,
+    whole: Callable[[Tensor], Tensor] | None = None,
 ) -> list[Tensor]:
     """Ids of each item, int64 [K] or [K, parts], the same alone and in any batch.
 
@@ -147,14 +151,16 @@ def encode_alike(
         quantizer: gives ids and margins of z.
         close: sums differ in the last bits with the size of a batch; an item with a smaller margin than this
             to another code is decided again by itself alone.
+        whole: where `latents` takes a shorter way to the first K codes: gives those of all codes, and decides again.
     """
     ids: list[Tensor] = []
     for at in range(0, len(items), CHUNK):
         chunk = torch.stack(list(items[at : at + CHUNK]))
         z = latents(chunk)
         found = quantizer.encode(z)
-        if len(chunk) > 1:
+        if len(chunk) > 1 or whole is not None:
             for row in (quantizer.margin(z).amin(1) < close).nonzero()[:, 0].tolist():
-                found[row] = quantizer.encode(latents(chunk[row : row + 1]))[0]
+                again = (whole or latents)(chunk[row : row + 1])[:, : z.shape[1]]
+                found[row] = quantizer.encode(again)[0]
         ids.extend(found)
     return ids

@@ -230,7 +230,9 @@ class ImageTokenizer(PictureModality):
         """
         pictures = [self._tensor(i, item) for i, item in enumerate(items)]
         self.spec  # noqa: B018  (refuses continuous latents)
-        ids = encode_alike(pictures, self._latents, self.net.quantizer, CLOSE)
+        most = self.config.lengths[-1]
+        whole = (lambda picture: self._latents(picture, most)) if self._short else None
+        ids = encode_alike(pictures, self._latents, self.net.quantizer, CLOSE, whole)
         return [Codes(each[: self.budget].cpu().clone()) for each in ids]
 
     def latents(self, items: Sequence[Item]) -> Tensor:
@@ -319,13 +321,18 @@ class ImageTokenizer(PictureModality):
         """What belongs to some pictures, of a tensor with the batch first; anything else belongs to all."""
         return value[list(rows)].to(self.device) if isinstance(value, Tensor) else value
 
-    def _latents(self, pictures: Tensor) -> Tensor:
-        """Latents [B, K, C] of pictures [B, 3, S, S] in [0, 1]."""
+    @property
+    def _short(self) -> bool:
+        """Whether the budget lets the network encode less than all codes."""
+        return self.budget < self.config.lengths[-1] and getattr(self.net, "cheap_prefix", False)
+
+    def _latents(self, pictures: Tensor, count: int | None = None) -> Tensor:
+        """Latents [B, K, C] of pictures [B, 3, S, S] in [0, 1]; of networks that can, the first `count`."""
         low, high = self.config.range
         pictures = pictures.to(self.device)
         if (low, high) != (0.0, 1.0):
             pictures = pictures * (high - low) + low
-        first = {"count": self.budget} if getattr(self.net, "cheap_prefix", False) else {}
+        first = {"count": count or self.budget} if getattr(self.net, "cheap_prefix", False) else {}
         with torch.no_grad(), self._autocast():
             return self.net.encode(pictures, **first).float()
 

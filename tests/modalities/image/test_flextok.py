@@ -110,6 +110,20 @@ def test_a_prefix_costs_less_and_is_the_prefix(drawn: Image.Image) -> None:
     assert seen == [17, 19, 24]  # 16 patches and as many registers as are asked for
 
 
+def test_close_calls_of_a_prefix_are_decided_as_those_of_all_codes_are(
+    drawn: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flextok = tiny(budget=3)
+    net: Any = flextok.net
+    seen: list[int] = []
+    net.encoder.register_forward_hook(lambda module, given, out: seen.append(out.shape[1]))
+    flextok.encode([drawn])
+    assert seen == [3]
+    monkeypatch.setattr(net.quantizer, "margin", lambda z: torch.zeros(z.shape[:2]))
+    assert len(flextok.encode([drawn])[0]) == 3
+    assert seen == [3, 3, 8]
+
+
 @torch.no_grad()
 def test_one_token_stands_for_many_equal_ones() -> None:
     flextok = tiny()
