@@ -40,6 +40,9 @@ class GeneratorData(Strict):
     path: str = Field(description="a .jsonl file whose records have an image and a class")
     field: str = Field("name", description="the field that names the class")
     flip: bool = Field(True, description="train on mirror images, too")
+    corrected: bool = Field(
+        False, description="codes as triples, with a wrong piece and what belongs there; of image.detailflow"
+    )
 
 
 class GeneratorRun(Strict):
@@ -60,7 +63,10 @@ class GeneratorRun(Strict):
 
 
 class LabelledCodes:
-    """Codes with their classes, as `Items` wants them: rows int64 [n, 1 + K], the class first."""
+    """Codes with their classes, as `Items` wants them: rows int64 [n, 1 + K], the class first.
+
+    `shape` is that of a picture's codes: [K], [K, parts], or [K, 3] where they are corrected.
+    """
 
     def __init__(self, tokenizer: Modality, data: GeneratorData, root: Path) -> None:
         path = root / data.path
@@ -72,9 +78,11 @@ class LabelledCodes:
             part = records[at : at + BATCH]
             items = [tokenizer.load(file) for file, _, _ in part]
             views = [items, [tokenizer.variants(item, 2)[-1] for item in items]] if data.flip else [items]
-            for codes in map(tokenizer.encode, views):
+            for view, seen in enumerate(views):
+                codes = _coded(tokenizer, seen, data.corrected, 2 * at + view)
                 for (_, name, trains), each in zip(part, codes, strict=True):
-                    rows[trains].append(torch.cat([torch.tensor([number[name]]), each.ids.reshape(-1)]))
+                    self.shape = tuple(each.shape)
+                    rows[trains].append(torch.cat([torch.tensor([number[name]]), each.reshape(-1)]))
         if not rows[True]:
             raise ValueError(f"{path} has no records to train on: all are held out")
         self.train = torch.stack(rows[True])
@@ -83,6 +91,22 @@ class LabelledCodes:
     def batch(self, index: Tensor, generator: Generator) -> Tensor:
         """The rows `index`."""
         return self.train[index]
+
+
+def _coded(tokenizer: Any, items: Sequence[Any], corrected: bool, seed: int) -> list[Tensor]:
+    """The codes of each picture, or triples of them.
+
+    Raises:
+        ValueError: the tokenizer makes no triples.
+    """
+    if not corrected:
+        return [each.ids for each in tokenizer.encode(items)]
+    if not hasattr(tokenizer, "corrected"):
+        raise ValueError(
+            f"data.corrected = true, but {tokenizer.tokenizer} corrects no codes: image.detailflow does"
+        )
+    made: list[Tensor] = tokenizer.corrected(items, seed)
+    return made
 
 
 def _records(path: Path, field: str) -> Iterator[tuple[Path, str, bool]]:
@@ -160,11 +184,8 @@ def train(run: GeneratorRun, root: Path) -> nn.Module:
     data = LabelledCodes(tokenizer, run.data, root)
     build, describe = generator_class(run.generator)
     spec = tokenizer.spec
-    if spec.parts:
-        shape: tuple[int, ...] = (spec.length[0], len(spec.parts))
-        known: dict[str, Any] = {"tokens": spec.length[0], "parts": spec.parts}
-    else:
-        shape, known = (spec.length[0],), {"tokens": spec.length[0], "codes": spec.size}
+    known: dict[str, Any] = {"tokens": data.shape[0]}
+    known |= {"parts": spec.parts} if spec.parts else {"codes": spec.size}
     bitwise = "parts" in describe.model_fields
     if bool(spec.parts) != bitwise:
         need = "several codes to a position, such as image.instella" if bitwise else "one code to a position"
@@ -177,8 +198,12 @@ def train(run: GeneratorRun, root: Path) -> nn.Module:
         "classes": data.classes,
     }
     torch.manual_seed(run.train.seed)
-    module = GeneratorModule(build(config), written, run.loss, shape, run.output.name)
+    module = GeneratorModule(build(config), written, run.loss, data.shape, run.output.name)
     held = [(rows, torch.tensor(0)) for rows in torch.split(data.heldout, run.train.rows) if len(rows)]
+    if run.data.corrected and "correction" not in inspect.signature(build.loss).parameters:  # type: ignore[attr-defined]
+        raise ValueError(
+            f"data.corrected = true is for the generator groups: {run.generator} learns codes alone"
+        )
     unknown = sorted(set(run.loss) - set(inspect.signature(build.loss).parameters) - {"anneal"})  # type: ignore[attr-defined]
     if unknown or ("anneal" in run.loss and run.generator != "rar"):
         raise ValueError(f"[loss] of {run.generator} has no {', '.join(unknown) or 'anneal'}: see its loss()")
