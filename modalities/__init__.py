@@ -3,8 +3,10 @@
 CATALOG = {
     "image.detailflow": f"{__name__}.image.detailflow:DetailFlow",
     "image.flextok": f"{__name__}.image.flextok:FlexTok",
+    "image.flowtok": f"{__name__}.image.flowtok:FlowTok",
     "image.gigatok": f"{__name__}.image.gigatok:GigaTok",
     "image.instella": f"{__name__}.image.instella:Instella",
+    "image.seed": f"{__name__}.image.seed:Seed",
     "image.titok": f"{__name__}.image.titok:TiTok",
     "molecule.mol3d": f"{__name__}.molecule.mol3d:Mol3D",
     "molecule.selfies": f"{__name__}.molecule.selfies:Selfies",

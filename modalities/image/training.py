@@ -68,6 +68,10 @@ class PictureTask(TokenizerTask):
     """
 
     headline = "psnr"
+    Losses: type[LossConfig] = LossConfig
+    """The `[loss]` table, for systems with losses of their own."""
+    Aim: type[Objective] = Objective
+    """What is made of it."""
 
     def __init__(
         self,
@@ -81,7 +85,7 @@ class PictureTask(TokenizerTask):
         preset = system.preset(model["preset"]).model_dump() if "preset" in model else {}
         changes = {key: value for key, value in model.items() if key != "preset"}
         config = validate(system.Config, merge(preset, changes), "[model]")
-        self.losses = validate(LossConfig, loss or system.losses, "[loss]")
+        self.losses = validate(self.Losses, loss or system.losses, "[loss]")
         paths = [root / path for path in self.settings.train]
         found = (split if self.settings.memory else shelve)(
             paths,
@@ -106,7 +110,7 @@ class PictureTask(TokenizerTask):
             "loss": self.losses.model_dump(mode="json", exclude_none=True),
         }
         self.model: Any = system.Net(config)
-        self.objective: Objective = Objective(self.losses, root)
+        self.objective: Objective = self.Aim(self.losses, root)
         painter, vqgan = getattr(self.model, "proxy", None), self.objective.vqgan
         if painter is not None and vqgan is not None:  # whose codes are predicted also paints them
             load_weights(painter, vqgan.decoder.state_dict(), self.losses.proxy.vqgan)  # type: ignore[union-attr]
@@ -147,6 +151,8 @@ class PictureTask(TokenizerTask):
         small = torch.cat(rows)
         whiten = 0.0 if isinstance(self.quantizer, VQ) else 0.6 if isinstance(self.quantizer, FSQ) else 1.0
         linear.start(small, bits=self.quantizer.bits, whiten=whiten)
+        if not self.quantizer.size:
+            return  # continuous latents lose nothing that a gain would have to make up for
         latents = torch.cat([linear.latents(part) for part in torch.split(small, 1024)])
         if isinstance(self.quantizer, VQ):
             self.quantizer.start(latents, rounds=self.settings.kmeans)

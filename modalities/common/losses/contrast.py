@@ -21,12 +21,13 @@ class Contrast(nn.Module):
     Args:
         temperature: where the learned temperature starts.
         most: largest factor (one over the temperature) that logits are multiplied with.
+        smoothing: share of each target that is spread over all partners (label smoothing).
     """
 
-    def __init__(self, temperature: float = 0.07, most: float = 100.0) -> None:
+    def __init__(self, temperature: float = 0.07, most: float = 100.0, smoothing: float = 0.0) -> None:
         super().__init__()
         self.log_scale = nn.Parameter(torch.tensor(math.log(1 / temperature)))
-        self.most = most
+        self.most, self.smoothing = most, smoothing
 
     def forward(self, one: Tensor, two: Tensor) -> Tensor:
         """The loss in nats of B pairs: one and two are [B, ...] of equal shape, flattened and normalised here.
@@ -47,6 +48,6 @@ class Contrast(nn.Module):
             all_one, all_two = (torch.cat(ranks.all_gather(each)) for each in (one, two))
             first = dist.get_rank() * len(one)
         partner = torch.arange(first, first + len(one), device=one.device)
-        there = F.cross_entropy(scale * one @ all_two.t(), partner)
-        back = F.cross_entropy(scale * two @ all_one.t(), partner)
+        there = F.cross_entropy(scale * one @ all_two.t(), partner, label_smoothing=self.smoothing)
+        back = F.cross_entropy(scale * two @ all_one.t(), partner, label_smoothing=self.smoothing)
         return (there + back) / 2

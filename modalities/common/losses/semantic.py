@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -92,6 +92,7 @@ class EncoderFeatures(nn.Module):
     Args:
         folder: holds config.json and the weights; nothing is downloaded.
         size: side that pictures are resized to; N = (size / the encoder's patch) ** 2.
+        whole: give the class token and registers, too, before the patches.
 
     Raises:
         ModuleNotFoundError: transformers is not installed.
@@ -100,43 +101,62 @@ class EncoderFeatures(nn.Module):
 
     mean: Tensor
     std: Tensor
+    projected: ClassVar[bool] = False
 
-    def __init__(self, folder: str | Path, size: int = 224) -> None:
+    def __init__(self, folder: str | Path, size: int = 224, *, whole: bool = False) -> None:
         super().__init__()
-        self.encoder, (mean, std) = _open_encoder(Path(folder))
-        self.size = size
+        self.encoder, (mean, std) = _open_encoder(Path(folder), self.projected)
+        self.size, self.whole = size, whole
+        self.width = int(self.encoder.config.hidden_size)
         self.register_buffer("mean", torch.tensor(mean)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(std)[:, None, None], persistent=False)
         self.eval().requires_grad_(False)
 
     @torch.no_grad()
     def forward(self, pictures: Tensor) -> Tensor:
-        """Pictures [B, 3, H, W] in [0, 1] -> features of the patches, row by row, [B, N, C]."""
+        """Pictures [B, 3, H, W] in [0, 1] -> features of the patches, row by row, [B, N, C]; all tokens if `whole`."""
         side = (self.size, self.size)
         pictures = F.interpolate(pictures, size=side, mode="bicubic", antialias=True)
         found: Tensor = self.encoder(pixel_values=(pictures - self.mean) / self.std).last_hidden_state
         patches = (self.size // int(self.encoder.config.patch_size)) ** 2
-        return found[:, -patches:]  # the class token and registers come first
+        return found if self.whole else found[:, -patches:]  # the class token and registers come first
 
     def train(self, mode: bool = True) -> EncoderFeatures:
         """Stays in evaluation mode, whatever the module around it does."""
         return super().train(False)
 
 
-def _open_encoder(folder: Path) -> tuple[Any, tuple[Sequence[float], Sequence[float]]]:
+class EncoderEmbedding(EncoderFeatures):
+    """One embedding for each picture, of a CLIP with its projection in a local Hugging Face folder; frozen."""
+
+    projected: ClassVar[bool] = True
+
+    @torch.no_grad()
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Pictures [B, 3, H, W] in [0, 1] -> `image_embeds` [B, E], not normalised."""
+        side = (self.size, self.size)
+        pictures = F.interpolate(pictures, size=side, mode="bicubic", antialias=True)
+        found: Tensor = self.encoder(pixel_values=(pictures - self.mean) / self.std).image_embeds
+        return found
+
+
+def _open_encoder(
+    folder: Path, projected: bool = False
+) -> tuple[Any, tuple[Sequence[float], Sequence[float]]]:
     """The vision part of a Hugging Face folder, and the mean and spread that it normalises with."""
     if not (folder / "config.json").is_file():
         raise FileNotFoundError(f"{folder} holds no config.json: give the folder of an image encoder")
     try:
-        from transformers import AutoModel
+        from transformers import AutoModel, CLIPVisionModelWithProjection
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             f"the encoder in {folder} needs the package transformers: pip install transformers, or give "
             "features that were computed before",
             name="transformers",
         ) from error
-    model = AutoModel.from_pretrained(folder, local_files_only=True)
-    model = getattr(model, "vision_model", model)  # CLIP has a text half too
+    kind = CLIPVisionModelWithProjection if projected else AutoModel
+    model = kind.from_pretrained(folder, local_files_only=True)
+    model = model if projected else getattr(model, "vision_model", model)  # CLIP has a text half too
     settings = folder / "preprocessor_config.json"
     said = json.loads(settings.read_text(encoding="utf-8")) if settings.is_file() else {}
     return model, (said.get("image_mean", IMAGENET[0]), said.get("image_std", IMAGENET[1]))
