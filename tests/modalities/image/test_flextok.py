@@ -10,10 +10,12 @@ import pytest
 import torch
 from PIL import Image
 from released import agrees, filled, numbers
+from safetensors.torch import save_file
 from torch import Tensor
 
 import unitok
 from modalities.common.guidance import Projected
+from modalities.common.stage import stage
 from modalities.common.weights import load_weights, save_weights
 from modalities.image.base import Reconstruction
 from modalities.image.flextok import FlexTok, FlexTokNet
@@ -278,6 +280,22 @@ def test_it_learns_two_pictures() -> None:
         for keep in (1, 8):
             made = net.decode(z_q[:, :keep], steps=8, scale=1.0)
             assert (made - pictures).square().mean() < 0.15  # a grey picture has 0.81
+
+
+def test_training_may_begin_with_a_released_vae_alone(official: Any, tmp_path: Path) -> None:
+    shapes = {k.removeprefix("vae.vae."): tuple(s) for k, s in NOTED["keys"].items() if k.startswith("vae.")}
+    state = filled({f"vae.vae.{key}": shape for key, shape in shapes.items()})
+    save_file(
+        {key.removeprefix("vae.vae."): tensor for key, tensor in state.items()}, tmp_path / "vae.safetensors"
+    )
+    torch.manual_seed(0)
+    net = FlexTokNet(official.config)
+    before = net.encoder.registers.clone()
+    stage(net, tmp_path / "vae.safetensors", ())
+    wanted = official.vae.state_dict()
+    assert all(torch.equal(tensor, wanted[name]) for name, tensor in net.vae.state_dict().items())
+    assert torch.equal(net.encoder.registers, before)
+    assert not any(p.requires_grad for p in net.vae.parameters())
 
 
 def test_weights_come_back_and_what_is_adjustable_may_be_given_beside_them(
