@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from einops import rearrange
 from pydantic import Field
 from torch import Tensor, nn
@@ -46,6 +47,10 @@ VARIANTS: dict[str, tuple[str, str, int, str]] = {
     "tatitok_sl128_vae": ("small", "large", 128, "vae text"),
 }
 """Released variants: encoder, decoder, tokens, kind."""
+
+
+NARROW = -5.0
+"""Log-variance that continuous latents with a linear path start from: a spread of .08 beside one of 1."""
 
 
 class TiTokConfig(ViT1DConfig, ImageConfig):
@@ -111,11 +116,15 @@ class TiTokNet(nn.Module):
             for layer in (self.encoder.out, self.to_pixels):  # the corrections begin at zero
                 nn.init.zeros_(layer.weight)
                 nn.init.zeros_(layer.bias)
+            nn.init.constant_(self.encoder.out.bias[dim:], NARROW)
 
     def encode(self, pictures: Tensor) -> Tensor:
         """Pictures [B, 3, S, S] -> latents [B, K, C], not yet quantised."""
         z: Tensor = self.encoder(pictures)
-        return z if self.linear is None else z * self.linear.spread + self.linear.encode(pictures)
+        if self.linear is None:
+            return z
+        own, more = z.split((self.quantizer.dim, self.quantizer.inputs - self.quantizer.dim), dim=-1)
+        return torch.cat([own * self.linear.spread + self.linear.encode(pictures), more], dim=-1)
 
     def decode(self, z_q: Tensor, text: Tensor | None = None) -> Tensor:
         """Quantised latents [B, K, D] and, if need be, text states [B, 77, 768] -> pictures [B, 3, S, S]."""

@@ -49,6 +49,7 @@ class Writer(nn.Module):
         self.embed = nn.Linear(channels, words.width)
         self.place = Tokens(tokens, words.width)
         self.body = Transformer(words.width, words.writes, words.heads)
+        self.nothing = words.size
         self.head = nn.Linear(words.width, words.size + 1)
         nn.init.normal_(self.head.weight, std=0.02)
         nn.init.zeros_(self.head.bias)
@@ -62,7 +63,7 @@ class Writer(nn.Module):
         """What each caption, ids int64 [B, T], costs in nats [B] given latents [B, T, C]: its ids and its first end."""
         logits = self(latents)
         costs = nn.functional.cross_entropy(logits.transpose(1, 2), ids, reduction="none")
-        return (costs * counted(ids, logits.shape[-1] - 1)).sum(1)
+        return (costs * counted(ids, self.nothing)).sum(1)
 
 
 def counted(ids: Tensor, nothing: int) -> Tensor:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from flow_toys import GOLDEN, SHAPES, tiny
 from released import agrees, filled, listing, numbers
 from torch import Tensor
 
@@ -17,18 +17,7 @@ from modalities.image.flow.config import SIZES, FlowConfig
 from modalities.image.flow.net import FlowNet
 from modalities.image.flow.released import open_flow, released
 
-GOLDEN = json.loads((Path(__file__).parents[3] / "golden" / "flowtok.json").read_text())
-SHAPES = {key: tuple(shape) for key, shape in GOLDEN["tiny"]["shapes"].items()}
 MILLIONS = {"S": 56.8, "B": 153.9, "L": 481.2, "XL": 698.1, "H": 1092.1}
-
-
-def tiny() -> FlowNet:
-    """The small network of the noted outputs, whose heads no shape tells."""
-    config, state = released(Checkpoint(filled(SHAPES)))
-    text = config.text.model_copy(update={"heads": 4})
-    net = FlowNet(config.model_copy(update={"heads": 4, "text": text}))
-    load_weights(net, state)
-    return net.eval().requires_grad_(False)
 
 
 @pytest.mark.parametrize("size", SIZES)
