@@ -107,7 +107,7 @@ class EncoderFeatures(nn.Module):
         super().__init__()
         self.encoder, (mean, std) = _open_encoder(Path(folder), self.projected)
         self.size, self.whole = size, whole
-        self.width = int(self.encoder.config.hidden_size)
+        self.width = int(getattr(self.encoder.config, "vision_config", self.encoder.config).hidden_size)
         self.register_buffer("mean", torch.tensor(mean)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(std)[:, None, None], persistent=False)
         self.eval().requires_grad_(False)
@@ -127,7 +127,11 @@ class EncoderFeatures(nn.Module):
 
 
 class EncoderEmbedding(EncoderFeatures):
-    """One embedding for each picture, of a CLIP with its projection in a local Hugging Face folder; frozen."""
+    """One embedding for each picture, of a CLIP with its projection in a local Hugging Face folder; frozen.
+
+    Raises:
+        ValueError: the folder of another model, which has no such embedding.
+    """
 
     projected: ClassVar[bool] = True
 
@@ -136,7 +140,10 @@ class EncoderEmbedding(EncoderFeatures):
         """Pictures [B, 3, H, W] in [0, 1] -> `image_embeds` [B, E], not normalised."""
         side = (self.size, self.size)
         pictures = F.interpolate(pictures, size=side, mode="bicubic", antialias=True)
-        found: Tensor = self.encoder(pixel_values=(pictures - self.mean) / self.std).image_embeds
+        pixels = (pictures - self.mean) / self.std
+        found: Tensor = self.encoder.visual_projection(
+            self.encoder.vision_model(pixel_values=pixels).pooler_output
+        )
         return found
 
 
@@ -154,8 +161,14 @@ def _open_encoder(
             "features that were computed before",
             name="transformers",
         ) from error
-    kind = CLIPVisionModelWithProjection if projected else AutoModel
-    model = kind.from_pretrained(folder, local_files_only=True)
+    kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
+    if projected and kind not in ("clip", "clip_vision_model"):
+        raise ValueError(
+            f"{folder} holds a {kind}, which gives no image embeddings: give the folder of a CLIP"
+        )
+    # the vision half alone would make a fresh projection of another width than the whole model's file has
+    reader = CLIPVisionModelWithProjection if projected and kind == "clip_vision_model" else AutoModel
+    model = reader.from_pretrained(folder, local_files_only=True)
     model = model if projected else getattr(model, "vision_model", model)  # CLIP has a text half too
     settings = folder / "preprocessor_config.json"
     said = json.loads(settings.read_text(encoding="utf-8")) if settings.is_file() else {}

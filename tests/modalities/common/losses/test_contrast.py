@@ -29,6 +29,15 @@ def test_it_is_the_symmetric_cross_entropy():
     assert found.item() == pytest.approx(wanted.item(), rel=1e-5)
 
 
+def test_smoothing_spreads_a_share_of_each_target_over_all_partners():
+    one, two = pairs()
+    a, b = (F.normalize(each.flatten(1), dim=1) for each in (one, two))
+    logits = a @ b.t() / 0.2
+    target = 0.9 * torch.eye(4) + 0.1 / 4
+    wanted = -sum((target * each.log_softmax(1)).sum(1).mean() for each in (logits, logits.t())) / 2
+    assert Contrast(0.2, smoothing=0.1)(one, two).item() == pytest.approx(wanted.item(), rel=1e-5)
+
+
 def test_equal_pairs_cost_little_and_swapped_ones_much():
     one, _ = pairs()
     contrast = Contrast()

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from modalities.common.losses import l1, l2, proxy_cross_entropy, semantic_loss, smooth_l1
-from modalities.common.losses.semantic import EncoderFeatures, StoredFeatures
+from modalities.common.losses.semantic import EncoderEmbedding, EncoderFeatures, StoredFeatures
 
 
 def test_pixel_losses_are_their_formulas():
@@ -110,5 +110,17 @@ def test_an_encoder_gives_its_patches(tmp_path, kind):
     pixels = (pictures - mean[:, None, None]) / std[:, None, None]
     inner = getattr(model, "vision_model", model)
     with torch.no_grad():
-        wanted = inner(pixel_values=pixels).last_hidden_state[:, 1:]
-    assert torch.allclose(found, wanted, atol=1e-5)
+        wanted = inner(pixel_values=pixels).last_hidden_state
+    assert torch.allclose(found, wanted[:, 1:], atol=1e-5)
+    whole = EncoderFeatures(tmp_path, size=56, whole=True)
+    assert whole.width == 16
+    assert torch.allclose(whole(pictures), wanted, atol=1e-5)
+    if kind == "dinov2":
+        with pytest.raises(ValueError, match="holds a dinov2, which gives no image embeddings"):
+            EncoderEmbedding(tmp_path, size=56)
+        return
+    with torch.no_grad():
+        embeddings = model.visual_projection(inner(pixel_values=pixels).pooler_output)
+    found = EncoderEmbedding(tmp_path, size=56)(pictures)
+    assert found.shape == (2, 8)
+    assert torch.allclose(found, embeddings, atol=1e-5)
