@@ -1,0 +1,94 @@
+"""Captioned items: the COCO captions file with its folder of pictures, and examples that stand beside their nearest."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.progress import track
+
+from layouts.files import Files, Made, table, tidy
+from modalities.molecule.neighbours import TextIndex
+from unitok.data.sources import BadRecord, Record, read
+
+
+def coco(path: Path, files: Files, field: str) -> Iterator[Made]:
+    """Records {key, field: file, caption: all captions of the picture}.
+
+    Raises:
+        ValueError: the file has no "images" and "annotations".
+    """
+    found = table(path)
+    if not isinstance(found, dict) or not {"images", "annotations"} <= found.keys():
+        raise ValueError(f'{path} is no captions file: it has an object with "images" and "annotations"')
+    texts: dict[Any, list[str]] = defaultdict(list)
+    for number, one in enumerate(found["annotations"]):
+        try:
+            texts[one["image_id"]].append(tidy(one["caption"]))
+        except (KeyError, TypeError, ValueError) as error:
+            yield BadRecord(f"{path.name} annotations[{number}]", _said(error))
+    for number, one in enumerate(found["images"]):
+        try:
+            captions = texts.get(one["id"])
+            if not captions:
+                raise ValueError(f"picture {one['id']!r} has no caption")
+            yield {
+                "key": f"{path.stem}/{one['id']}",
+                field: files.refer(one["file_name"]),
+                "caption": captions,
+            }
+        except (KeyError, TypeError, ValueError) as error:
+            yield BadRecord(f"{path.name} images[{number}]", _said(error))
+
+
+def retrieved(path: Path, field: str, block: str, text: str, pairs: int, among: int) -> Iterator[Made]:
+    """Documents of `pairs` captioned items and then one more, whose caption is nearest to theirs; nearest last.
+
+    Args:
+        path: records with `field` and "caption", such as `coco` gives; files stay relative to its folder.
+        field: of the item.
+        block: that the item is of; text: that of captions.
+        pairs: shown before the pair.
+        among: captions to look among at most, evenly spaced.
+
+    Raises:
+        ValueError: fewer records than are to be shown.
+    """
+    known: list[tuple[Record, str]] = []
+    for record in read(path):
+        if isinstance(record, BadRecord):
+            yield record
+            continue
+        said = record.fields.get("caption")
+        try:
+            caption = tidy(said[0] if isinstance(said, list) and said else said)
+            if record.fields.get(field) is None:
+                raise ValueError(f"the record has no field {field!r}")
+            known.append((record, caption))
+        except ValueError as error:
+            yield BadRecord(record.where, str(error))
+    if len(known) <= pairs:
+        raise ValueError(f"{path} has {len(known)} captioned records: {pairs} in context need more")
+    chosen = np.unique(np.linspace(0, len(known) - 1, min(among, len(known))).astype(int))
+    index = TextIndex([known[at][1] for at in chosen])
+    for at, (record, caption) in enumerate(track(known, "neighbours")):
+        scores = index.scores(caption)
+        # An item with the same caption would give the answer away, and the record itself is no example of itself.
+        same = [known[other][1] == caption or other == at for other in chosen]
+        order = np.argsort(-np.where(same, -1.0, scores), kind="stable")[:pairs]
+        near = [known[chosen[place]] for place in order[::-1] if not same[place]]
+        parts: list[dict[str, Any]] = []
+        for one, words in [*near, (record, caption)]:
+            parts += [{block: one.fields[field]}, {text: f" {words}\n"}]
+        yield {"key": f"retrieved/{record.key}", "document": parts, **_split(record)}
+
+
+def _split(record: Record) -> dict[str, Any]:
+    return {"split": record.fields["split"]} if "split" in record.fields else {}
+
+
+def _said(error: Exception) -> str:
+    return f"it lacks {error}" if isinstance(error, KeyError) else str(error)
