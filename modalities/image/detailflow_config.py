@@ -38,7 +38,7 @@ class DetailFlowConfig(ImageConfig):
         description="width of the features that the first code is to tell (1152 for SigLIP 2); 0: none",
     )
     start: float = Field(
-        0.02, gt=0, description="spread of learned tokens at the start; small networks want 0.5"
+        0.02, gt=0, description="spread of learned tokens at the start; wide ones (0.5) drown the picture"
     )
 
     @property
@@ -75,8 +75,7 @@ PRESETS: dict[str, DetailFlowConfig] = {
         encoder=ViTSize(width=128, layers=3, heads=4),
         decoder=ViTSize(width=128, layers=4, heads=4),
         hidden=0,
-        quantizer=VQConfig(codes=1024, dim=8, l2=True, learn="gradient"),
-        start=0.5,
+        quantizer=VQConfig(codes=1024, dim=8, l2=True, learn="ema"),
     ),
 }
 """The published shapes (DetailFlow-16, -32 and -64), and one of ours to train on small machines."""
