@@ -178,7 +178,7 @@ class Watch:
         counter.gather()
         found = counter.summary()
         counter.clear()
-        if not found:  # continuous latents have no codes
+        if not found.get("seen"):  # continuous latents have no codes, a stage before the codebook uses none
             self.counted = trainer.step
             return
         self.usage = found["usage"]

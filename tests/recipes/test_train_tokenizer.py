@@ -17,6 +17,7 @@ import torch
 
 from modalities.image.base import ImageTokenizer
 from modalities.image.objective import LossConfig
+from modalities.image.seed_training import SeedLoss
 from modalities.image.titok import TiTok
 from modalities.image.training import PictureData
 from unitok import registry
@@ -136,7 +137,8 @@ def test_every_network_and_table_of_losses_builds(recipe: ModuleType, config: Pa
         built = system.Net(validate(system.Config, merge(preset, changes), "[model]"))
     names = [name for name, _ in built.named_children()]
     assert all(part.split(".")[0] in names for part in run.freeze)
-    assert validate(LossConfig, run.loss, "[loss]") is not None
+    table = SeedLoss if run.tokenizer == "image.seed" else LossConfig
+    assert validate(table, run.loss, "[loss]") is not None
     assert validate(PictureData, run.data, "[data]").train
 
 

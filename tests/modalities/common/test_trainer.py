@@ -342,6 +342,21 @@ def test_collapse_stops_with_advice(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_stage_that_uses_no_codes_is_no_collapse(tmp_path: Path) -> None:
+    class Early(ToyTask):
+        def judge(self, *batch: Tensor, step: int) -> Step:
+            found: Step = self.model(*batch)
+            return found._replace(ids=None)
+
+    settings = TrainSettings(
+        steps=30, batch=16, warmup=0, log_every=10, collapse_after=20, collapse_below=0.3
+    )
+    train(Early(), settings, run=tmp_path / "run", output=tmp_path / "w.safetensors")
+    assert (tmp_path / "w.safetensors").exists()
+    assert events(tmp_path / "run", "codes") == []
+
+
+@pytest.mark.slow
 def test_falling_usage_is_warned_of_once_before_it_is_a_collapse(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
