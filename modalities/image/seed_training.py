@@ -155,7 +155,7 @@ class SeedTask(PictureTask):
             raise ValueError("data.text is for TA-TiTok: SEED reads the captions beside the pictures")
         config: SeedConfig = self.model.config
         self.first = self.losses.contrast is not None
-        self.headline = "i2t_r5" if self.first or self.model.painter is None else "psnr"
+        self.headline = "i2t_r5" if self.first else "cosine" if self.model.painter is None else "psnr"
         self.words: Captions | None = None
         if config.captions is not None:
             settings = self.settings
@@ -173,8 +173,13 @@ class SeedTask(PictureTask):
                 f"distil without an encoder follows the vectors of the first stage, so it needs model.captions and "
                 f"embedding {config.embedding} = contrast {config.contrast}: give distil.encoder, or make them equal"
             )
-        if not self.first and self.model.painter is None and self.losses.paints:
-            raise ValueError("this network paints no pictures: set l2 = 0, or give model.painter")
+        if not self.first and self.model.painter is None:
+            if self.losses.paints:
+                raise ValueError("this network paints no pictures: set l2 = 0, or give model.painter")
+            if self.model.semantic is None:
+                raise ValueError(
+                    "nothing would tell how good the codes are: set model.semantic or model.painter"
+                )
         self._begun = False
 
     def start(self) -> None:
@@ -258,28 +263,46 @@ class SeedTask(PictureTask):
 
     @torch.no_grad()
     def fidelity(self) -> dict[str, float]:
-        """Retrieval among the held-out pictures and their first captions; in the second stage from codes, and PSNR."""
+        """Figures of the held-out pictures.
+
+        First stage: retrieval among them and their first captions, see `modalities.image.retrieval`. Second stage:
+        `psnr` and `ssim` of the small decoder, `cosine` of the rebuilt tokens, retrieval by these, as far as there is
+        a decoder, are blocks that rebuild, and are captions.
+        """
         found: dict[str, float] = {}
         if not self.first and self.model.painter is not None:
             found |= super().fidelity()
-        keys = [] if self.words is None else [key in self.words.texts for key in self.heldout_keys]
-        if not self.first and (not any(keys) or self.model.semantic is None):
-            return found or {"i2t_r5": 0.0}
-        assert self.words is not None
-        kept = torch.tensor(keys).nonzero()[:, 0]
-        vectors = []
-        for part in self._parts(self.heldout[kept]):
-            tokens = self.model.tokens(part)
+        if not self.first and self.model.semantic is None:
+            return found
+        told, likeness = [], []
+        for part in self._parts(self.heldout):
+            tokens = known = self.model.tokens(part)
             if not self.first:
-                tokens = self.model.rebuilt(self.quantizer(self.model.to_code(tokens)).z_q)
-            vectors.append(self.model.vector(tokens).float().cpu())
-        ids = self.words([self.heldout_keys[i] for i in kept.tolist()])[:, 0]
-        device = next(self.model.parameters()).device
-        texts = torch.cat([self.model.captions(part.to(device)).float().cpu() for part in ids.split(64)])
-        return found | retrieval(torch.cat(vectors), texts)
+                tokens = self.model.rebuilt(self.quantizer(self.model.to_code(known)).z_q)
+                likeness.append(F.cosine_similarity(tokens.float(), known.float(), dim=-1).mean(1).cpu())
+            told.append(tokens[:, -1:])
+        if likeness:
+            found["cosine"] = float(torch.cat(likeness).mean())
+        if self.words is None:
+            return found
+        kept = [i for i, key in enumerate(self.heldout_keys) if key in self.words.texts]
+        if not kept:
+            return found
+        vectors = self.model.vector(torch.cat(told)[kept]).float().cpu()
+        ids = self.words([self.heldout_keys[i] for i in kept])[:, 0].to(told[0].device)
+        texts = torch.cat([self.model.captions(part).float().cpu() for part in ids.split(64)])
+        return found | retrieval(vectors, texts)
 
+    @torch.no_grad()
     def baselines(self) -> dict[str, float]:
-        """Chance, or what `PictureTask` compares pixels with."""
+        """Chance; what `PictureTask` compares pixels with; or the cosine of the mean tokens of training pictures."""
         if self.headline == "psnr":
             return super().baselines()
-        return chance(max(1, len(self.heldout)))
+        if self.first:
+            return chance(len(self.heldout))
+        some = torch.cat([self.model.tokens(part) for part in self._parts(self.train[self._some(512)])])
+        mean = some.mean(0)
+        near = [
+            F.cosine_similarity(self.model.tokens(part), mean, dim=-1) for part in self._parts(self.heldout)
+        ]
+        return {"mean tokens": float(torch.cat(near).mean())}

@@ -109,6 +109,13 @@ def test_both_stages(source: Path) -> None:
     assert set(kept) >= {"vision.cls", "to_vector.weight"}
     found = second.fidelity()
     assert found["i2t_r1"] >= 0.5  # from codes
+    unpainted = task(source, {"recon": 2.0, "l2": 0}, painter=None)
+    unpainted.model.load_state_dict(
+        {k: t for k, t in second.model.state_dict().items() if not k.startswith("painter")}
+    )
+    assert unpainted.headline == "cosine"
+    assert unpainted.fidelity()["cosine"] == pytest.approx(found["cosine"], abs=1e-5)
+    assert found["cosine"] > unpainted.baselines()["mean tokens"]
     assert found["psnr"] > second.baselines()["mean picture"] + 3
 
 
@@ -155,7 +162,7 @@ def test_a_picture_without_a_caption_stops_the_first_stage_alone(source: Path, t
     with pytest.raises(KeyError, match="no caption beside picture"):
         task(tmp_path, FIRST).batch(torch.arange(2), torch.Generator())
     second = task(tmp_path, {"recon": 2.0})
-    assert set(second.fidelity()) == {"psnr", "ssim"}
+    assert set(second.fidelity()) == {"psnr", "ssim", "cosine"}
 
 
 def test_tables_that_ask_for_what_is_not_there_are_refused(source: Path) -> None:
@@ -167,5 +174,7 @@ def test_tables_that_ask_for_what_is_not_there_are_refused(source: Path) -> None
         task(source, {"distil": 0.5}, embedding=6)
     with pytest.raises(ValueError, match=r"paints no pictures: set l2 = 0, or give model\.painter"):
         task(source, {"l2": 1.0}, painter=None)
+    with pytest.raises(ValueError, match=r"nothing would tell how good the codes are"):
+        task(source, {"l2": 0}, painter=None, semantic=False)
     with pytest.raises(FileNotFoundError, match=r"holds no config\.json"):
         task(source, {"distil": {"encoder": "nowhere"}})
