@@ -21,6 +21,7 @@ from ..common.quantize import Quantized, Quantizer
 from .base import Reconstruction
 from .seed_captions import CaptionReader
 from .seed_config import PainterConfig, SeedConfig, VisionConfig
+from .seed_released import begun
 from .vit1d import Decoder, ViT1DConfig
 
 BERT_EPS = 1e-12
@@ -62,7 +63,6 @@ class QFormer(nn.Module):
 
     def __init__(self, config: SeedConfig, tokens: int, memory: int) -> None:
         super().__init__()
-        # no wider: a norm follows at once, and what is added to the queries is learned from there
         self.queries = Tokens(tokens, config.width, std=0.5)
         self.norm = nn.LayerNorm(config.width, eps=BERT_EPS)
         self.blocks = nn.ModuleList(
@@ -272,6 +272,4 @@ class SeedNet(nn.Module):
 
     def ours(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """Tensors of an earlier stage under our names: ours, SEED's, BLIP-2's or EVA-CLIP's; see `seed_released`."""
-        from .seed_released import begun
-
         return begun(state)
