@@ -56,6 +56,11 @@ class DetailFlow(ImageTokenizer):
             raise TypeError(f"decode takes side, and no {', '.join(sorted(unknown))}")
         return {} if given.get("side") is None else {"side": int(given["side"])}
 
+    def degraded(self, pictures: Tensor, count: int) -> Tensor:
+        """What `count` codes are to show of pictures [B, 3, S, S], at the size that they are decoded to."""
+        shown: Tensor = self.config.detail.degraded(pictures, count)
+        return shown
+
     def corrected(self, items: Sequence[Item], seed: int = 0) -> list[Tensor]:
         """Codes for training a generator that corrects itself, int64 [K, 3] of each picture; see `DetailFlowNet.triples`.
 

@@ -33,12 +33,15 @@ class Prefixes:
         if budgets:
             nested = nested_lengths(tokenizer.spec.name, {tokenizer.spec.name: tokenizer})
             self.lengths = sorted({longest(nested, budget) for budget in budgets})
-        self.found: dict[int, dict[str, list[Tensor]]] = {n: {"psnr": [], "ssim": []} for n in self.lengths}
+        self.degrades = hasattr(tokenizer, "degraded")
+        measures = ("psnr", "ssim", *(["psnr_degraded"] if self.degrades else []))
+        self.found: dict[int, dict[str, list[Tensor]]] = {n: {m: [] for m in measures} for n in self.lengths}
 
     def add(self, codes: Sequence[Codes], wanted: Tensor, show: int = 0) -> list[tuple[Image.Image, ...]]:
         """Judge the first codes of pictures against wanted [B, 3, H, W] in [0, 1].
 
-        Smaller pictures that few codes make are enlarged (bicubic) first.
+        Smaller pictures that few codes make are enlarged (bicubic) first. Where the tokenizer says what its first codes
+        are to show (`degraded(pictures, count)`), "psnr_degraded" compares them with that, at their own size.
 
         Returns:
             the pictures from each number of codes, of the first `show` of them; of the others none.
@@ -47,6 +50,9 @@ class Prefixes:
         for length in self.lengths:
             short = [self.tokenizer.shorten(each, length) for each in codes]
             pictures = self.tokenizer.decode_tensor(short).cpu().float()
+            if self.degrades:
+                own = self.tokenizer.degraded(wanted, length).clamp(0, 1)
+                self.found[length]["psnr_degraded"].append(psnr(pictures.clamp(0, 1), own))
             if pictures.shape[2:] != wanted.shape[2:]:
                 pictures = F.interpolate(pictures, size=wanted.shape[2:], mode="bicubic", antialias=True)
             pictures = (pictures.clamp(0, 1) * 255).round() / 255

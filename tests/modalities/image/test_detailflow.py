@@ -12,7 +12,9 @@ from PIL import Image
 from modalities.image.detailflow import DetailFlow
 from modalities.image.detailflow_config import DetailFlowConfig
 from modalities.image.detailflow_net import DetailFlowNet
+from modalities.image.fidelity import psnr
 from modalities.image.io import write_image
+from modalities.image.prefixes import Prefixes
 from unitok.modality import Codes
 from unitok.testing import conforms
 
@@ -230,3 +232,18 @@ def test_presets_are_built() -> None:
             config = DetailFlow.preset(name)
             assert len(config.lengths) == {128: 23, 256: 39, 512: 71}[tokens]
             assert config.encoder.width == 1152
+
+
+def test_few_codes_are_judged_by_what_they_are_to_show(drawn: Image.Image) -> None:
+    tokenizer = tiny()
+    wanted = torch.stack([tokenizer._tensor(0, drawn)])
+    judge = Prefixes(tokenizer, [1, 8, 16])
+    judge.add(tokenizer.encode([drawn]), wanted)
+    found = judge.report()
+    assert set(found) == {"1", "8", "16"}
+    (codes,) = tokenizer.encode([drawn])
+    for count in (1, 8, 16):
+        made = tokenizer.decode_tensor([tokenizer.shorten(codes, count)]).clamp(0, 1)
+        shown = tokenizer.config.detail.degraded(wanted, count).clamp(0, 1)
+        assert found[str(count)]["psnr_degraded"] == pytest.approx(float(psnr(made, shown)), abs=1e-4)
+    assert found["1"]["psnr_degraded"] != pytest.approx(found["1"]["psnr"], abs=1e-3)
