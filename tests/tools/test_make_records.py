@@ -102,9 +102,11 @@ def test_nearest_captions_stand_before_and_never_the_same(tool: Tool, tmp_path: 
     ]
     assert found[0]["document"][5] == {"text": " a red cat\n"}
     assert [one.get("split") for one in found] == [None, None, None, "heldout", None]
+    shown = {part["image"]["file"] for one in found for part in one["document"][:-2] if "image" in part}
+    assert "3.png" not in shown  # it is held out
     with pytest.raises(ValueError, match="must lie beside"):
         tool("retrieved", write(tmp_path / "c.jsonl", rows), "--pairs", 2)
-    with pytest.raises(ValueError, match="5 captioned records: 9 in context need more"):
+    with pytest.raises(ValueError, match="4 captioned training records: 9 in context need more"):
         tool("retrieved", path, "--pairs", 9)
 
 

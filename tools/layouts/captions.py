@@ -47,6 +47,8 @@ def coco(path: Path, files: Files, field: str) -> Iterator[Made]:
 def retrieved(path: Path, field: str, block: str, text: str, pairs: int, among: int) -> Iterator[Made]:
     """Documents of `pairs` captioned items and then one more, whose caption is nearest to theirs; nearest last.
 
+    Those in context are of the training split; records without "split" all count as training.
+
     Args:
         path: records with `field` and "caption", such as `coco` gives; files stay relative to its folder.
         field: of the item.
@@ -70,9 +72,13 @@ def retrieved(path: Path, field: str, block: str, text: str, pairs: int, among: 
             known.append((record, caption))
         except ValueError as error:
             yield BadRecord(record.where, str(error))
-    if len(known) <= pairs:
-        raise ValueError(f"{path} has {len(known)} captioned records: {pairs} in context need more")
-    chosen = np.unique(np.linspace(0, len(known) - 1, min(among, len(known))).astype(int))
+    # What is held out is never shown in context, where training would see it.
+    shown = [at for at, (record, _) in enumerate(known) if record.fields.get("split") != "heldout"]
+    if len(shown) <= pairs:
+        raise ValueError(f"{path} has {len(shown)} captioned training records: {pairs} in context need more")
+    chosen = [
+        shown[at] for at in np.unique(np.linspace(0, len(shown) - 1, min(among, len(shown))).astype(int))
+    ]
     index = TextIndex([known[at][1] for at in chosen])
     for at, (record, caption) in enumerate(track(known, "neighbours")):
         scores = index.scores(caption)
