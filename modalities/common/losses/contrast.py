@@ -26,7 +26,7 @@ class Contrast(nn.Module):
 
     def __init__(self, temperature: float = 0.07, most: float = 100.0, smoothing: float = 0.0) -> None:
         super().__init__()
-        self.log_scale = nn.Parameter(torch.tensor(math.log(1 / temperature)))
+        self.log_scale = nn.Parameter(torch.tensor([math.log(1 / temperature)]))  # DeepSpeed sends no scalars
         self.most, self.smoothing = most, smoothing
 
     def forward(self, one: Tensor, two: Tensor) -> Tensor:

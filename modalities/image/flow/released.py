@@ -14,7 +14,7 @@ from torch import Tensor
 from unitok.strict import validate
 
 from ...common.checkpoint import Checkpoint
-from ...common.keys import Fuse, KeyMap, Rename, Squeeze
+from ...common.keys import Fuse, KeyMap, Rearrange, Rename, Squeeze
 from ...common.pretrained import read_released
 from ...common.weights import is_ours, load_weights, read_weights
 from .config import SIZES, FlowConfig, TextConfig
@@ -24,6 +24,7 @@ HEADS = {(width, layers): heads for width, layers, heads in SIZES.values()}
 
 KEYS = KeyMap(
     Rename(r"^t2t_temperature$", "contrast.log_scale"),
+    Rearrange(r"^contrast\.log_scale$", " -> 1"),
     Squeeze(r"^pos_embed$", (0,)),
     Rename(r"^pos_embed$", "velocity.place"),
     Rename(r"^x_embedder\.", "velocity.embed."),
