@@ -145,13 +145,25 @@ class Document:
 
         Of a chat everything up to and including the last `assistant` mark (added when the last turn is
         another's; what stands in a last assistant turn is left out); of a plain document everything but `end`.
-        If `unfinished`, what stands in a last turn stays, and its last span is left open, to be gone on with.
+        If `unfinished`, what stands in a last turn stays, and its last span is left open, to be gone on with; it is
+        then part of the null form, too, whatever its weight.
+
+        Raises:
+            ValueError: a turn that is not the assistant's is to be left unfinished.
         """
         turns = self.turns
         if unfinished:
+            if not turns or turns[-1].role not in (None, "assistant"):
+                raise ValueError(
+                    f"the last turn is of {turns[-1].role if turns else 'nobody'!r}: only the assistant's can be left "
+                    "unfinished"
+                )
             rendered = self.render(vocabulary)
             chat, last = turns[-1].role is not None, turns[-1].segments[-1:]
             framed = bool(last) and vocabulary.block(last[0].name).framed
+            if framed:
+                span = len(vocabulary.frame(last[0].name, last[0].codes)) + 1 + chat
+                rendered.null[len(rendered.null) - span :] = False
             return rendered.until(len(rendered.ids) - 1 - chat - framed)
         if turns and turns[-1].role is None:
             rendered = self.render(vocabulary)

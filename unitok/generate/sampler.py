@@ -29,7 +29,7 @@ from unitok.generate.masks import Masks
 from unitok.generate.prompt import ANSWER
 from unitok.generate.stream import Event, Teller
 from unitok.grammar import Grammar
-from unitok.modality import Modality
+from unitok.modality import BadCodes, Modality
 from unitok.model.decoder import Decoder
 from unitok.phase import State
 from unitok.segment import Mark, Segment
@@ -151,7 +151,8 @@ class Sampler:
                 becomes what it becomes alone.
 
         Raises:
-            ValueError: an option out of its range, an unknown block, or guidance without null prompts.
+            ValueError: an option out of its range, an unknown block, guidance without null prompts, or an option against
+                the span that a prompt ends within.
         """
         options = Options(budget, temperature, top_k, top_p, guidance or {}, produce, forbid, first, seed)
         out = [self._unfinished(prompt) for prompt in prompts]
@@ -228,23 +229,49 @@ class Sampler:
 
     def _states(self, job: _Job, rows: Sequence[int]) -> list[State]:
         """Where the rows stand at first: at the beginning of an answer, or within a span that their prompt left open."""
-        states = job.grammar.start(len(rows), [job.budgets[row] for row in rows])
-        for state, row in zip(states, rows, strict=True):
+        states = []
+        for row in rows:
             begun = self._begun(job.groups[row][0])
-            if begun is not None:
-                name, codes = begun
-                job.grammar.enter(state, name, codes)
+            if begun is None:
+                states += job.grammar.start(1, job.budgets[row])
+            else:
+                states.append(State(job.grammar.entry, job.budgets[row]))
+                job.grammar.enter(states[-1], *begun)
         return states
 
     def _begun(self, prompt: Rendered) -> tuple[str, list[int]] | None:
-        """The framed block that a prompt ends within, and its flat local codes so far."""
+        """The framed block that a prompt ends within, and its flat local codes so far.
+
+        Raises:
+            BadCodes: it ends with a code that stands in no span.
+        """
         ids = prompt.serial
         last = int(ids[-1])
         for block in self.vocabulary.blocks.values():
             if block.framed and (last == block.begin or block.start <= last < block.start + block.size):
-                begin = int((ids == block.begin).nonzero()[-1])
-                return block.name, (ids[begin + 1 :] - block.start).tolist()
+                begins = (ids == block.begin).nonzero()
+                codes = (ids[int(begins[-1]) + 1 :] - block.start).tolist() if len(begins) else [-1]
+                if any(not 0 <= code < block.size for code in codes):
+                    raise BadCodes(
+                        f"a prompt ends with id {last}, a code of {block.name} that stands in no span: begin one first"
+                    )
+                return block.name, codes
         return None
+
+    def _check_open(self, groups: Sequence[Sequence[Rendered]], first: str | None, grammar: Grammar) -> None:
+        """Refuse options that speak against the span that a prompt left open."""
+        for prompt, *nulls in groups:
+            begun = self._begun(prompt)
+            if begun is not None and (begun[0] not in grammar.produce or first not in (None, begun[0])):
+                raise ValueError(
+                    f"a prompt ends within a span of {begun[0]!r}, which is forbidden or not what is to come first: "
+                    "close it, or drop the option"
+                )
+            if any(self._begun(null) != begun for null in nulls):
+                raise ValueError(
+                    f"a prompt ends within {begun[0] if begun else 'no span'!r} and its null prompt does not, or with "
+                    "other codes: both are gone on with, so let them end alike"
+                )
 
     def _unfinished(self, prompt: Prompt) -> list[int]:
         """The ids, from its mark on, of a span that a prompt left open."""
@@ -311,6 +338,7 @@ class Sampler:
             )
         grammar, masks = self._grammar(rendered, options)
         draws = uniforms(options.seed, len(prompts), max(budgets) * (1 + self.vocabulary.more))
+        self._check_open(groups, options.first, grammar)
         job = _Job(groups, budgets, draws, grammar, masks, how, options.guidance, options.guided)
         self._states(job, range(len(prompts)))  # refuses a budget that is too small before any row is written
         return job

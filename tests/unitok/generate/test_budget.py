@@ -138,3 +138,48 @@ def test_unfinished_prompts_of_plain_documents_and_of_text(sampler: Sampler) -> 
     assert spans(row, "image")[0].ids.tolist()[:2] == [5, 6]
     said = asked(("assistant", [Segment("text", Codes(torch.tensor([9])))]))
     assert said.prompt(vocabulary, unfinished=True).ids.tolist()[-1] == 9
+
+
+def test_options_against_an_unfinished_span_are_refused(sampler: Sampler) -> None:
+    begun = asked(("assistant", [Segment("image", Codes(torch.tensor([5, 6])))]))
+    prompt = begun.prompt(sampler.vocabulary, unfinished=True)
+    budget = {"image": 8, "answer": 30}
+    for options in ({"first": "sound"}, {"forbid": ["image"]}, {"produce": ["text"]}):
+        with pytest.raises(ValueError, match="ends within a span of 'image'"):
+            sampler.generate([asked(), prompt], budget=budget, **options)
+    with pytest.raises(ValueError, match="its null prompt does not"):
+        sampler.generate([prompt], nulls=[asked()], budget=budget, guidance={"image": 2.0})
+    # What is there already needs no room: 6 more codes, the end of the image and that of the turn.
+    row = sampler.generate([prompt], budget={"image": 8, "answer": 8}, first="image")[0]
+    assert spans(row, "image")[0].ids.tolist()[:2] == [5, 6]
+
+
+def test_a_code_outside_of_a_span_is_no_prompt(sampler: Sampler) -> None:
+    block, start = sampler.vocabulary.block("image"), asked().prompt(sampler.vocabulary).ids.tolist()
+    closed = [block.begin, block.start, block.end]
+    for ids in ([*start, block.start + 3], [*start, *closed, block.start + 3]):
+        with pytest.raises(BadCodes, match="a code of image that stands in no span"):
+            sampler.generate([torch.tensor(ids)])
+        with pytest.raises(BadCodes, match="a code of image that stands in no span"):
+            next(sampler.stream(torch.tensor(ids)))
+
+
+def test_only_an_answer_is_left_unfinished(sampler: Sampler) -> None:
+    vocabulary = sampler.vocabulary
+    for document, role in ((asked(), "'user'"), (Document(()), "'nobody'")):
+        with pytest.raises(ValueError, match=f"the last turn is of {role}"):
+            document.prompt(vocabulary, unfinished=True)
+
+
+def test_an_unfinished_span_is_in_the_null_form_whatever_its_weight(sampler: Sampler) -> None:
+    vocabulary = sampler.vocabulary
+    for name, codes in (("image", torch.tensor([5, 6])), ("sound", torch.tensor([[1, 2, 3]]))):
+        given = [Segment("text", Codes(torch.tensor([4])), 0.0), Segment(name, Codes(codes), 0.0)]
+        for document in (Document.of(*given), asked(("assistant", given))):
+            null = document.prompt(vocabulary, unfinished=True).nulled()
+            body = vocabulary.flat(name, Codes(codes)) + vocabulary.block(name).start
+            assert null.serial[-len(body) :].equal(body)
+            assert 4 not in null.ids.tolist()
+        budget = {name: 4, "answer": 40}
+        prompt = Document.of(*given).prompt(vocabulary, unfinished=True)
+        assert sampler.generate([prompt], budget=budget, guidance={name: 3.0})
