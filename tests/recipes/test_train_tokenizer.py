@@ -11,10 +11,12 @@ import sys
 import tomllib
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
 
+from modalities.common.weights import save_weights
 from modalities.image.base import ImageTokenizer
 from modalities.image.objective import LossConfig
 from modalities.image.seed_training import SeedLoss
@@ -83,10 +85,17 @@ def test_every_configuration_trains(recipe: ModuleType, config: Path, tmp_path: 
         "cloud": ["data.fit=1"],
         "emoji64": ["data.kmeans=1"],
         "gigatok64": few,
+        "seed64_stage2": ["data.kmeans=1"],
         "gigatok256": ["loss.gan.start=1"],
     }.get(config.stem, [])
     if config.stem.endswith("256"):  # at full size each of them takes minutes
         quick = [*quick, *few, "model.size=64", "model.tokens=16"]
+    run = recipe.load(config)
+    if run.init is not None:  # a stage after another one, whose weights are random here
+        system: Any = registry.get(run.tokenizer)
+        first = tmp_path / "first.safetensors"
+        save_weights(first, system.Net(system.preset(run.model["preset"])), {})
+        quick = [*quick, f"init={first}"]
     figures = recipe.main([str(config), *SMALL, *quick, f"run={tmp_path / 'run'}", f"output={weights}"])
     assert figures["fidelity"]
     assert figures["baselines"]
