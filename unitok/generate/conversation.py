@@ -65,6 +65,10 @@ class Conversation:
         Raises:
             ValueError: an option that there is not, or a block that the vocabulary does not have.
         """
+        self.options = self._with(options)
+
+    def _with(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """The conversation's options and these over them, checked."""
         blocks = self.sampler.vocabulary.blocks
         for name, value in options.items():
             if name not in NAMES:
@@ -79,7 +83,7 @@ class Conversation:
                     raise ValueError(f"there is no block {block!r}: there are {', '.join(blocks)}")
         kept = {name: value for name, value in {**self.options, **options}.items() if value is not None}
         Options(**kept).how  # noqa: B018 - refuses a temperature or a share out of its range
-        self.options = kept
+        return kept
 
     def reset(self) -> None:
         """Forget all turns but the system's."""
@@ -94,9 +98,9 @@ class Conversation:
             options: for this turn alone, over those of the conversation.
 
         Raises:
-            ValueError: nothing is said, a reference cannot be read, or the question leaves no room for an answer.
+            ValueError: nothing is said, an option or reference that there is not, or no room for an answer.
         """
-        options = {**self.options, **options}
+        options = self._with(options)
         question = segments(words, self.sampler.modalities, self._lengths(options))
         if not question:
             raise ValueError("nothing was said: write a question")

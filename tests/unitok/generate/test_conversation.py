@@ -225,6 +225,11 @@ def test_options_are_checked_when_they_are_set(sampler: Sampler) -> None:
         talk(sampler, colour="red")
     with pytest.raises(ValueError, match="temperature"):
         talk(sampler, temperature=-1.0)
+    with pytest.raises(ValueError, match="no option 'colour'"):
+        told(talk(sampler), "Draw.", colour="red")
+    conversation = talk(sampler, first="image")
+    assert told(conversation, "Draw.", first=None, forbid=["image"], budget=8)[0] != ("begin", "image")
+    assert conversation.options["first"] == "image"
 
 
 def _text(sampler: Sampler, words: str) -> Segment:
