@@ -51,7 +51,7 @@ def command(talk: Conversation, line: str) -> str:
         talk.set(forbid=words or None)
         return f"answers hold no {', '.join(words)}" if words else "answers may hold every block"
     if name == "/budget":
-        talk.set(budget=budget(words) if words else None)
+        talk.set(budget=budget(words) if words else talk.given.get("budget"))
         return f"budget: {' '.join(words)}" if words else "budget as at first"
     if name == "/seed":
         if len(words) != 1 or not words[0].isdecimal():

@@ -22,9 +22,11 @@ import torch
 
 from unitok.document import ROLES, Document, Segment
 from unitok.document import segment as encoded
+from unitok.generate.guidance import check
 from unitok.generate.prompt import segments
 from unitok.generate.sampler import Options, Sampler
 from unitok.generate.stream import Event
+from unitok.grammar import Grammar
 from unitok.modality import Codes
 from unitok.vocabulary import Vocabulary
 
@@ -54,6 +56,7 @@ class Conversation:
         self.sampler, self.limit, self.seed = sampler, limit, seed
         self.options: dict[str, Any] = {}
         self.set(**options)
+        self.given = dict(self.options)
         self.asked = 0
         self.turns: list[Said] = (
             [("system", segments(system, sampler.modalities, self._lengths()))] if system else []
@@ -63,7 +66,7 @@ class Conversation:
         """Change options for all turns to come; None takes one back.
 
         Raises:
-            ValueError: an option that there is not, or a block that the vocabulary does not have.
+            ValueError: an option that there is not or that no answer could have; what held before then holds on.
         """
         self.options = self._with(options)
 
@@ -82,7 +85,19 @@ class Conversation:
                 if block not in blocks:
                     raise ValueError(f"there is no block {block!r}: there are {', '.join(blocks)}")
         kept = {name: value for name, value in {**self.options, **options}.items() if value is not None}
-        Options(**kept).how  # noqa: B018 - refuses a temperature or a share out of its range
+        asked = Options(**kept)
+        asked.how  # noqa: B018 - refuses a temperature or a share out of its range
+        check(asked.guidance, blocks)
+        if asked.first in asked.forbid:
+            raise ValueError(f"{asked.first!r} is to come first and is forbidden: drop one of the two")
+        grammar = Grammar.answer(
+            self.sampler.vocabulary,
+            self.sampler.modalities,
+            asked.produce,
+            asked.first,
+            lengths=asked.lengths,
+        )
+        grammar.start(1, asked.positions)
         return kept
 
     def reset(self) -> None:
@@ -183,7 +198,7 @@ class Conversation:
             ]
             asked, seed = int(found["asked"]), int(found["seed"])
             other = Conversation(self.sampler, self.limit, "", seed, **found["options"])
-        except (KeyError, TypeError, AttributeError, RuntimeError, ValueError) as error:
+        except (KeyError, TypeError, AttributeError, RuntimeError, OverflowError, ValueError) as error:
             said = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
             raise ValueError(f"{path} is no conversation that can be taken up: {said}") from error
         self.turns, self.asked, self.seed, self.options = turns, asked, seed, other.options
@@ -200,11 +215,19 @@ class Conversation:
         block = vocabulary.block(name)
         if name == vocabulary.text:
             return encoded(self.sampler.modalities[name], value)
-        ids = torch.tensor(value["codes"], dtype=torch.int64)
+        ids = _whole(name, value["codes"])
         side = {}
         for channel, values in value.get("side", {}).items():
-            kind = torch.int64 if block.side[channel].kind == "ids" else torch.float32
-            side[channel] = torch.tensor(values, dtype=kind).reshape(len(ids), block.side[channel].width)
+            about = block.side[channel]
+            if about.kind == "ids":
+                each = _whole(f"{name} {channel}", values)
+                if ((each < -1) | (each >= about.size)).any():
+                    raise ValueError(
+                        f"a companion {channel} of {name} is out of range: -1 to {about.size - 1}"
+                    )
+            else:
+                each = torch.tensor(values, dtype=torch.float32)
+            side[channel] = each.reshape(len(ids), about.width)
         codes = Codes(ids, side)
         vocabulary.flat(name, codes)  # refuses codes that the block does not have
         return Segment(name, codes)
@@ -241,6 +264,13 @@ class _Answer:
         if self._text and name is not None:
             self._parts.append(encoded(self._sampler.modalities[name], self._text))
         self._text = ""
+
+
+def _whole(name: str, numbers: Any) -> torch.Tensor:
+    found = torch.tensor(numbers)
+    if found.numel() and found.dtype != torch.int64:
+        raise ValueError(f"{name} codes are {found.dtype}: they must be whole numbers")
+    return found.long()
 
 
 def _role(role: Any) -> str:

@@ -27,14 +27,17 @@ def budget(words: Sequence[str]) -> dict[str, int]:
     """A budget by block, of words such as "300" (the answer) and "image=64" (each picture).
 
     Raises:
-        ValueError: a word that is neither.
+        ValueError: a word that is neither, or two for the same.
     """
     found = {}
     for word in words:
         name, _, number = word.rpartition("=")
         if not number.isdecimal():
             raise ValueError(f"a budget is written 300 or image=64, not {word!r}")
-        found[name or ANSWER] = int(number)
+        name = name or ANSWER
+        if name in found:
+            raise ValueError(f"{word!r} gives {name} a second budget: give each one")
+        found[name] = int(number)
     return found
 
 

@@ -17,6 +17,10 @@ from unitok.generate.conversation import Conversation
 from unitok.segment import same
 
 
+def _cloud(near: list[list[int]]) -> dict[str, Any]:
+    return {"cloud": {"codes": [[1, 1, 1], [1, 1, 1]], "side": {"near": near}}}
+
+
 def talk(sampler: Sampler, **options: Any) -> Conversation:
     return Conversation(sampler, **{"limit": 400, "seed": 3, "budget": 40, **options})
 
@@ -152,6 +156,15 @@ def test_a_saved_conversation_goes_on_alike(sampler: Sampler, tmp_path: Path) ->
         ({"turns": [{"role": "user", "content": [{"image": {"codes": [1]}}]}]}, "it must have exactly 8"),
         ({"turns": [{"role": "user"}]}, "it lacks 'content'"),
         ({"options": {"colour": 1}}, "no option 'colour'"),
+        ({"options": {"budget": -3}}, "a budget of -3 ids"),
+        ({"options": {"budget": {"picture": 3}}}, "names the block 'picture'"),
+        ({"options": {"guidance": [1]}}, "'list' object"),
+        ({"asked": float("inf")}, "infinity"),
+        ({"turns": [{"role": "user", "content": [{"image": {"codes": [1.5] * 8}}]}]}, "whole numbers"),
+        (
+            {"turns": [{"role": "user", "content": [_cloud([[1, 99], [1, 1]])]}]},
+            "companion near of cloud is out of range",
+        ),
     ],
 )
 def test_a_file_that_does_not_fit_leaves_what_was_said(
@@ -192,7 +205,7 @@ def test_commands_steer_and_say_what_they_did(sampler: Sampler, tmp_path: Path) 
     command(conversation, "/budget 12")
     assert conversation.options == {"budget": {"answer": 12}}
     command(conversation, "/budget")
-    assert conversation.options == {}
+    assert conversation.options == {"budget": 40}  # as at first
     assert (
         command(conversation, f"/save {tmp_path / 'a talk.json'}") == f"saved to {tmp_path / 'a talk.json'}"
     )
@@ -211,6 +224,9 @@ def test_commands_steer_and_say_what_they_did(sampler: Sampler, tmp_path: Path) 
         ("/force image sound", "one block, not with 2"),
         ("/forbid imag", "no block 'imag'"),
         ("/budget many", "a budget is written"),
+        ("/budget 10 20", "'20' gives answer a second budget"),
+        ("/budget picture=3", "names the block 'picture'"),
+        ("/budget 0", "a budget of 0 ids"),
         ("/save", "/save needs a file"),
         ("/seed x", "a seed is a whole number"),
     ],
@@ -225,6 +241,12 @@ def test_options_are_checked_when_they_are_set(sampler: Sampler) -> None:
         talk(sampler, colour="red")
     with pytest.raises(ValueError, match="temperature"):
         talk(sampler, temperature=-1.0)
+    with pytest.raises(ValueError, match="did you mean 'image'"):
+        talk(sampler, guidance={"imag": 2.0})
+    conversation = talk(sampler, first="image")
+    with pytest.raises(ValueError, match="is to come first and is forbidden"):
+        command(conversation, "/forbid image")
+    assert conversation.options == {"budget": 40, "first": "image"}
     with pytest.raises(ValueError, match="no option 'colour'"):
         told(talk(sampler), "Draw.", colour="red")
     conversation = talk(sampler, first="image")
