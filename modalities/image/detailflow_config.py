@@ -75,7 +75,7 @@ PRESETS: dict[str, DetailFlowConfig] = {
         encoder=ViTSize(width=128, layers=3, heads=4),
         decoder=ViTSize(width=128, layers=4, heads=4),
         hidden=0,
-        quantizer=VQConfig(codes=1024, dim=8, l2=True, learn="ema"),
+        quantizer=VQConfig(codes=1024, dim=8, l2=True, learn="gradient", rotation=True, entropy=0.005),
     ),
 }
 """The published shapes (DetailFlow-16, -32 and -64), and one of ours to train on small machines."""
