@@ -2,9 +2,10 @@
 
     parts = flow_loss(net, states, latents, FlowLoss(), chance(len(latents), ...))
 
-`loss = "paper"` and `"released"` differ in the divergence of text latents: the paper weighs it by 1e-4, and here it
-is averaged over the latents; the released program sums it over the whole batch and weighs it by .01, so that it counts
-more the more captions a device has. Both have (0.3 mean)^6 where the usual one has mean^2.
+`loss = "paper"` and `"released"` differ in the divergence of text latents, in nats of a caption: the paper weighs its
+mean over the batch by 1e-4, the released program its sum over the batch of a device by .01, so that it counts more the
+more captions a device has. Both have (0.3 mean)^6 where the usual one has mean^2. Without a divergence that counts, text
+latents shrink until nothing but the picture is left in what lies between, and the velocity is told by it.
 """
 
 from __future__ import annotations
@@ -103,7 +104,7 @@ def flow_loss(
     made = net.velocity(between(start, end, drawn.times, least), drawn.times, drawn.null)
     parts["flow"] = F.mse_loss(made, velocity_target(start, end, least))
     each = 0.5 * ((0.3 * mean) ** 6 + log.exp() - 1 - log)
-    parts["kl"] = kl * (each.mean() if how.loss == "paper" else each.sum())
+    parts["kl"] = kl * each.sum() / (len(each) if how.loss == "paper" else 1)
     if contrast:
         parts["contrast"] = contrast * net.contrast(start, net.align(states))
     if how.write and net.writer is not None and ids is not None:
