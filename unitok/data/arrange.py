@@ -44,14 +44,14 @@ def arranged(
     """A plain draft as drafts of at most `items` items each, which with probability `swap` follow their text.
 
     Args:
-        draft: a chat stays as it is.
+        draft: a chat stays as it is, and so does a document with given parts: what they are given for follows them.
         key, variant: of the document; all drafts that it becomes are swapped, or none.
         text: name of the text block; parts of all other blocks are items.
         items: most items of a document; None = any number.
         swap: probability that each item trades places with the text right after it.
     """
     role, parts = draft.turns[0]
-    if role is not None:
+    if role is not None or any(part.given for part in parts):
         return [draft]
     swaps = chance(key, "swap", draft.form, str(variant)) < swap
     pieces = [list(parts)] if items is None else _pieces(parts, items, text)

@@ -33,10 +33,13 @@ class SourceConfig(BaseModel):
     )
     swap: Annotated[float, Field(ge=0, le=1)] = Field(
         0.0,
-        description="probability that the items of a plain document trade places with the text after them",
+        description="probability that the items of a plain document trade places with the text after them; not where "
+        "parts are given",
     )
     items: Annotated[int, Field(ge=1)] | None = Field(
-        None, description="most items, text apart, of a plain document; the others go on in further documents"
+        None,
+        description="most items, text apart, of a plain document; the others go on in further documents, but stay where "
+        "parts are given",
     )
     variants: Annotated[int, Field(ge=1)] = Field(1, description="encodings of each item, if it has variants")
     budget: dict[str, Kind | Annotated[int, Field(ge=1)]] = Field(

@@ -100,9 +100,10 @@ class Builder:
                     filled.append((share, drafts(form, record, self.vocabulary.text, self.variants, count)))
                 except MissingField as error:
                     missing = str(error)
-            if missing is not None and not filled:
+            made = self._arranged(filled, record.key)
+            if missing is not None and not made:
                 reasons[number] = missing
-            out[number] = record, self._arranged(filled, record.key)
+            out[number] = record, made
         return out
 
     def _arranged(self, filled: list[tuple[float, list[Draft]]], key: str) -> list[Draft]:

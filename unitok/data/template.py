@@ -108,10 +108,14 @@ def compile_forms(name: str, source: SourceConfig, vocabulary: Vocabulary) -> li
                 if role not in ROLES:
                     raise TemplateError(f"source {name!r}: unknown role {role!r}: {nearest(role, ROLES)}")
                 compiled.append((role, _slots(name, text, source.fields, vocabulary)))
-        if all(role != "assistant" for role, _ in compiled):
-            raise TemplateError(f"source {name!r}: chat template {number} has no assistant turn, so no loss")
+        if not _answers(compiled):
+            raise TemplateError(
+                f"source {name!r}: chat template {number} has no assistant turn, or only given ones, so no loss"
+            )
         forms.append(Form(f"chat.{number}", tuple(compiled)))
     for number, text in enumerate(source.plain):
+        if not text:
+            raise TemplateError(f"source {name!r}: plain template {number} is empty: name a field")
         forms.append(
             Form(
                 f"plain.{number}", ((None, _supervised(name, _slots(name, text, source.fields, vocabulary))),)
@@ -122,6 +126,13 @@ def compile_forms(name: str, source: SourceConfig, vocabulary: Vocabulary) -> li
             f"source {name!r}: {len(source.shares)} shares for {len(forms)} templates: give one each, one above 0"
         )
     return forms
+
+
+def _answers(turns: Iterable[tuple[str | None, tuple[Slot, ...]]]) -> bool:
+    """Whether a chat has an assistant turn that is not given as a whole."""
+    return any(
+        role == "assistant" and not (slots and all(slot.given for slot in slots)) for role, slots in turns
+    )
 
 
 def _supervised(name: str, slots: tuple[Slot, ...]) -> tuple[Slot, ...]:
@@ -224,8 +235,8 @@ def own_form(record: Record, vocabulary: Vocabulary) -> tuple[Form, Record]:
         raise ValueError("the document has no parts: give it at least one")
     if turns[0][0] is None and all(slot.given for slot in turns[0][1]):
         raise ValueError("all parts of the document are given, so no loss: leave one")
-    if turns[0][0] is not None and all(role != "assistant" for role, _ in turns):
-        raise ValueError("the chat has no assistant turn, so no loss: add the answer")
+    if turns[0][0] is not None and not _answers(turns):
+        raise ValueError("the chat has no assistant turn, or only given ones, so no loss: add the answer")
     return Form(OWN_FORM, tuple(turns)), record._replace(fields=values)
 
 

@@ -115,3 +115,22 @@ def test_options_at_rest_leave_the_names_of_stores_as_they_were(tmp_path: Path) 
     assert len(list((tmp_path / "cache").iterdir())) == 1
     built(tmp_path, records, swap=1.0)
     assert len(list((tmp_path / "cache").iterdir())) == 2
+
+
+def test_what_is_asked_for_stays_behind_what_is_given() -> None:
+    made = Draft("own", ((None, (Part("image", "A", given=True), Part("image", "B"), Part("text", "b"))),))
+    assert said(arranged(made, "k", 0, "text", 1, 1.0)) == ["A|B|b"]
+
+
+def test_a_record_that_only_templates_of_no_share_take_is_named(tmp_path: Path) -> None:
+    rows = [{"a": "x"}, {"b": "y"}]
+    (tmp_path / "s.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    table = {
+        "path": "s.jsonl",
+        "fields": {"a": "text", "b": "text"},
+        "plain": ["{a}", "{b}"],
+        "shares": [1, 0],
+    }
+    config = DataConfig.model_validate({"sources": {"s": table}, "cache": str(tmp_path / "cache")})
+    counts = tokenize(config, tmp_path, VOCABULARY, MODALITIES, quiet=True)["s"].manifest["about"]["counts"]
+    assert (counts["documents"], counts["bad"]) == (1, 1)

@@ -80,6 +80,11 @@ def test_a_chat_keeps_roles_and_may_repeat_them():
         ),
         ({"chat": [{"asistant": "x"}]}, "unknown role 'asistant': did you mean 'assistant'"),
         ({"chat": [{"user": "{image}"}]}, "chat template 0 has no assistant turn"),
+        (
+            {"chat": [{"user": "{image}", "assistant": "{caption:given}"}]},
+            "no assistant turn, or only given ones",
+        ),
+        ({"plain": ["{image}", ""]}, "plain template 1 is empty"),
         ({"plain": ["a { b"]}, "lone brace"),
         ({"plain": ["a } b"]}, "lone brace"),
         ({"plain": ["{}"]}, "names the field ''"),
