@@ -63,7 +63,7 @@ def of_run(options: argparse.Namespace) -> list[Image.Image]:
     ]
     guidance = {options.block: options.guidance} if options.guidance is not None else {}
     answers = sampler.generate(
-        asked, budget={"answer": 4096} | ({options.block: options.budget} if options.budget else {}), first=options.block, produce=[options.block], guidance=guidance,
+        asked, budget={"answer": 4096} | ({} if options.budget is None else {options.block: options.budget}), first=options.block, produce=[options.block], guidance=guidance,
         temperature=options.temperature, seed=options.seed,
     )  # fmt: skip
     codes = [next(p.codes for p in parts if isinstance(p, Segment)) for parts in answers]

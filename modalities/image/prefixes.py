@@ -25,7 +25,7 @@ class Prefixes:
         budgets: most codes of a picture; each becomes the longest allowed length.
 
     Raises:
-        ValueError: codes that cannot be cut, or a budget that holds no picture.
+        ValueError: codes that cannot be cut, a budget that holds no picture, or one above the tokenizer's own.
     """
 
     def __init__(self, tokenizer: Any, budgets: Sequence[int] = ()) -> None:
@@ -33,6 +33,11 @@ class Prefixes:
         if budgets:
             nested = nested_lengths(tokenizer.spec.name, {tokenizer.spec.name: tokenizer})
             self.lengths = sorted({longest(nested, budget) for budget in budgets})
+            if (given := getattr(tokenizer, "budget", nested[-1])) < self.lengths[-1]:
+                raise ValueError(
+                    f"{self.lengths[-1]} codes are to be judged, but the tokenizer gives {given}: raise its budget, or "
+                    "leave that out"
+                )
         self.degrades = hasattr(tokenizer, "degraded")
         measures = ("psnr", "ssim", *(["psnr_degraded"] if self.degrades else []))
         self.found: dict[int, dict[str, list[Tensor]]] = {n: {m: [] for m in measures} for n in self.lengths}

@@ -193,7 +193,7 @@ class Plan:
         if state["plan"] != self.fingerprint:
             raise PlanMismatch(
                 f"the saved data state is of plan {state['plan']}, this run's plan is {self.fingerprint}: "
-                "keep sources, weights, seed, window and seq_len, or begin a new run"
+                "keep sources, weights, budgets, p_null, seed, window and seq_len, or begin a new run"
             )
         self._base, self._first_rows = int(state["window"]), [int(state["first_row"])]
         return int(state["row"])

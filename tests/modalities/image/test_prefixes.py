@@ -62,3 +62,10 @@ def test_tokenizers_without_nested_codes_refuse_budgets(tmp_path: Path) -> None:
     plain = unitok.create("image.titok", weights=None, size=16, patch=8, tokens=4)
     with pytest.raises(ValueError, match="cannot be cut"):
         Prefixes(plain, [2])
+
+
+def test_more_codes_than_the_tokenizer_gives_cannot_be_judged() -> None:
+    small = Nested(None, budget=4)
+    assert Prefixes(small, [1, 4]).lengths == [1, 4]
+    with pytest.raises(ValueError, match="8 codes are to be judged, but the tokenizer gives 4"):
+        Prefixes(small, [1, 8])
