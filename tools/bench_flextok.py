@@ -277,16 +277,27 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--keep", type=int, nargs="*", default=[256], help="codes that are decoded")
     parser.add_argument("--steps", type=int, default=5, help="of a picture; the official default is 25")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument(
+        "--thin", action="store_true", help="a VAE of 32 channels: the transformers are compared"
+    )
     parser.add_argument("--out", type=Path, help="write everything as JSON, too")
     options = parser.parse_args(arguments)
     rows = []
     for batch in options.batch:
         for keep in options.keep:
             preset = PRESETS[options.preset]
+            if options.thin:
+                preset = preset.model_copy(update={"vae": ConvVAEConfig(channels=(32,) * 4)})
             rows.append(compare(options.root, preset, batch, keep, options.steps, options.repeats))
             print(json.dumps(rows[-1], indent=2), flush=True)
     if options.out:
-        found = {**provenance(), "threads": torch.get_num_threads(), "preset": options.preset, "rows": rows}
+        found = {
+            **provenance(),
+            "threads": torch.get_num_threads(),
+            "preset": options.preset,
+            "thin": options.thin,
+            "rows": rows,
+        }
         options.out.write_text(json.dumps(found, indent=2))
 
 
