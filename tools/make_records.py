@@ -93,6 +93,18 @@ def made(options: argparse.Namespace) -> Iterator[Made]:
     return pages.frames(options.path, options.captions, tuple(options.columns), options.count, files)
 
 
+def written(one: Made) -> str | BadRecord:
+    """A record as a line of JSON, or what is wrong with it."""
+    if isinstance(one, BadRecord):
+        return one
+    try:
+        line = json.dumps(one, ensure_ascii=False)
+        line.encode()
+    except (TypeError, ValueError) as error:  # a lone surrogate, or a picture that a table holds
+        return BadRecord(str(one["key"]).encode(errors="replace").decode(), f"it cannot be written: {error}")
+    return line
+
+
 def main(arguments: list[str] | None = None) -> tuple[int, int]:
     """Write the records; returns how many there are, and how many could not be used."""
     options = parser().parse_args(arguments)
@@ -109,7 +121,7 @@ def main(arguments: list[str] | None = None) -> tuple[int, int]:
         aside.open("w", encoding="utf-8") as file,
         noted.open("w", encoding="utf-8", errors="backslashreplace") as log,
     ):
-        for one in records:
+        for one in map(written, records):
             if isinstance(one, BadRecord):
                 bad += 1
                 log.write(json.dumps(one._asdict(), ensure_ascii=False) + "\n")
@@ -117,7 +129,7 @@ def main(arguments: list[str] | None = None) -> tuple[int, int]:
                     print(f"{one.where}: {one.reason}", file=sys.stderr)
                 continue
             good += 1
-            file.write(json.dumps(one, ensure_ascii=False) + "\n")
+            file.write(one + "\n")
     if not bad:
         noted.unlink()
     if not good:

@@ -281,3 +281,53 @@ def test_what_is_wrong_as_a_whole_is_one_sentence(
     lines = write(tmp_path / "same.jsonl", [])
     with pytest.raises(ValueError, match="is the file that is read"):
         module.main(["retrieved", str(lines), "--out", str(lines)])
+
+
+def test_records_of_another_form_are_left_out_one_by_one(tool: Tool, tmp_path: Path, pictures: Path) -> None:
+    asked = {"conversations": [{"from": "human", "value": "?"}, {"from": "gpt", "value": "A."}]}
+    odd = [
+        {"conversations": ["words"]},
+        {"image": "a.png", "conversations": [{"from": "gpt", "value": "A."}]},
+        {"conversations": [{"from": "human", "value": "\ud800"}, {"from": "gpt", "value": "A."}]},
+    ]
+    found, left = tool("conversations", write(tmp_path / "c.json", [*odd, asked]), "--files", pictures)
+    assert len(found) == 1
+    assert all(
+        reason in one["reason"] for one, reason in zip(left, ("'get'", "nobody asks", "surrog"), strict=True)
+    )
+    long = "http://x.org/" + "a" * 400
+    pages = [
+        {"image_info": ["a.png"], "text_list": ["x"]},
+        {"image_info": [{"image_name": "a.png", "matched_text_index": 1e999}], "text_list": ["x"]},
+        {"images": [long, None], "texts": [None, "x"]},
+        {"images": [long, "http://x.org/a.png"], "texts": [None, None]},
+    ]
+    found, left = tool("interleaved", write(tmp_path / "p.jsonl", pages), "--files", pictures)
+    assert [one["document"] for one in found] == [[{"image": {"file": "x_files/a.png"}}]]
+    assert len(left) == 3
+
+
+def test_a_session_ends_before_an_edit_that_is_left_out(tool: Tool, tmp_path: Path, pictures: Path) -> None:
+    def edit(session: str, place: Any, target: str = "b.png") -> dict[str, Any]:
+        return {
+            "s": session,
+            "turn_index": place,
+            "source": "a.png",
+            "instruction": f"{place}",
+            "target": target,
+        }
+
+    rows = [edit("1", 1), edit("1", "3"), edit("1", 2, "none.png"), edit("2", 1, "none.png"), edit("2", 2)]
+    found, left = tool("edits", write(tmp_path / "e.jsonl", rows), "--files", pictures, "--session", "s")
+    assert [(one["key"], len(one["turns"])) for one in found] == [("1", 2)]
+    assert len(left) == 2
+
+
+def test_a_clip_whose_row_is_short_has_no_caption(tool: Tool, tmp_path: Path) -> None:
+    for clip in ("one", "two"):
+        (tmp_path / "clips" / clip).mkdir(parents=True)
+        Image.new("L", (2, 2)).save(tmp_path / "clips" / clip / "0.png")
+    (tmp_path / "t.csv").write_text("videoid,name\none\ntwo,a dog\n")
+    found, left = tool("frames", tmp_path / "clips", "--captions", tmp_path / "t.csv")
+    assert [one["caption"] for one in found] == ["a dog"]
+    assert "no caption" in left[0]["reason"]

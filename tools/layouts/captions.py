@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from rich.progress import track
 
-from layouts.files import Files, Made, table, tidy
+from layouts.files import WRONG, Files, Made, said, table, tidy
 from modalities.molecule.neighbours import TextIndex
 from unitok.data.sources import BadRecord, Record, read
 
@@ -22,14 +22,17 @@ def coco(path: Path, files: Files, field: str) -> Iterator[Made]:
         ValueError: the file has no "images" and "annotations".
     """
     found = table(path)
-    if not isinstance(found, dict) or not {"images", "annotations"} <= found.keys():
-        raise ValueError(f'{path} is no captions file: it has an object with "images" and "annotations"')
+    lists = [found.get(name) for name in ("images", "annotations")] if isinstance(found, dict) else [None]
+    if not all(isinstance(one, list) for one in lists):
+        raise ValueError(
+            f'{path} is no captions file: it has an object with the lists "images" and "annotations"'
+        )
     texts: dict[Any, list[str]] = defaultdict(list)
     for number, one in enumerate(found["annotations"]):
         try:
             texts[one["image_id"]].append(tidy(one["caption"]))
-        except (KeyError, TypeError, ValueError) as error:
-            yield BadRecord(f"{path.name} annotations[{number}]", _said(error))
+        except WRONG as error:
+            yield BadRecord(f"{path.name} annotations[{number}]", said(error))
     for number, one in enumerate(found["images"]):
         try:
             captions = texts.get(one["id"])
@@ -40,8 +43,8 @@ def coco(path: Path, files: Files, field: str) -> Iterator[Made]:
                 field: files.refer(one["file_name"]),
                 "caption": captions,
             }
-        except (KeyError, TypeError, ValueError) as error:
-            yield BadRecord(f"{path.name} images[{number}]", _said(error))
+        except WRONG as error:
+            yield BadRecord(f"{path.name} images[{number}]", said(error))
 
 
 def retrieved(path: Path, field: str, block: str, text: str, pairs: int, among: int) -> Iterator[Made]:
@@ -64,9 +67,9 @@ def retrieved(path: Path, field: str, block: str, text: str, pairs: int, among: 
         if isinstance(record, BadRecord):
             yield record
             continue
-        said = record.fields.get("caption")
+        words = record.fields.get("caption")
         try:
-            caption = tidy(said[0] if isinstance(said, list) and said else said)
+            caption = tidy(words[0] if isinstance(words, list) and words else words)
             if record.fields.get(field) is None:
                 raise ValueError(f"the record has no field {field!r}")
             known.append((record, caption))
@@ -94,7 +97,3 @@ def retrieved(path: Path, field: str, block: str, text: str, pairs: int, among: 
 
 def _split(record: Record) -> dict[str, Any]:
     return {"split": record.fields["split"]} if "split" in record.fields else {}
-
-
-def _said(error: Exception) -> str:
-    return f"it lacks {error}" if isinstance(error, KeyError) else str(error)

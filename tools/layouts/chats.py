@@ -8,7 +8,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from layouts.files import Files, Made, Reference, rows, table, tidy
+from layouts.files import WRONG, Files, Made, Reference, rows, said, table, tidy
 from unitok.data.sources import BadRecord, Record
 
 ROLES = {
@@ -33,8 +33,8 @@ def conversations(path: Path, files: Files, block: str, text: str) -> Iterator[M
             continue
         try:
             yield {"key": record.key, "turns": _turns(record, files, block, text)}
-        except (KeyError, TypeError, ValueError) as error:
-            yield BadRecord(record.where, f"it lacks {error}" if isinstance(error, KeyError) else str(error))
+        except WRONG as error:
+            yield BadRecord(record.where, said(error))
 
 
 def _turns(record: Record, files: Files, block: str, text: str) -> list[dict[str, Any]]:
@@ -43,20 +43,22 @@ def _turns(record: Record, files: Files, block: str, text: str) -> list[dict[str
         files.put(one, f"{record.key}-{i}")
         for i, one in enumerate(named if isinstance(named, list) else [named])
     ]
-    said = record.fields.get("conversations", record.fields.get("messages"))
-    if not isinstance(said, list) or not said:
+    told = record.fields.get("conversations", record.fields.get("messages"))
+    if not isinstance(told, list) or not told:
         raise ValueError('it has neither "conversations" nor "messages", a list of turns')
-    count = sum(len(PLACE.findall(str(one.get("value", one.get("content"))))) for one in said)
+    count = sum(len(PLACE.findall(str(one.get("value", one.get("content"))))) for one in told)
     if left and not count:  # a picture that no turn places stands before the first question
         count = len(left)
-        first = next(i for i, one in enumerate(said) if ROLES.get(one.get("from", one.get("role"))) == "user")
-        pieces = [(said[first], "<image>" * count)]
+        asked = [one for one in told if ROLES.get(one.get("from", one.get("role"))) == "user"]
+        if not asked:
+            raise ValueError("it names files and nobody asks: a file stands in a turn of the user")
+        pieces = [(asked[0], "<image>" * count)]
     else:
         pieces = []
     if count != len(left):
         raise ValueError(f"its turns have {count} places for files and it names {len(left)}")
     turns = []
-    for one in said:
+    for one in told:
         role = ROLES.get(str(one.get("from", one.get("role"))))
         if role is None:
             raise ValueError(
@@ -93,7 +95,7 @@ def edits(
         place: column by which the rows of a session are put in order.
         block, text: the blocks of pictures and instructions in chats.
     """
-    good: list[tuple[Record, Reference, str, Reference]] = []
+    good: list[tuple[Record, Reference, str, Reference] | tuple[Record, None, str, None]] = []
     for record in rows(path):
         if isinstance(record, BadRecord):
             yield record
@@ -103,8 +105,10 @@ def edits(
             name = record.key
             first, last = (files.put(record.fields[c], f"{name}-{c}") for c in (source, target))
             one = (record, first, tidy(record.fields[words]), last)
-        except (KeyError, ValueError) as error:
-            yield BadRecord(record.where, f"it lacks {error}" if isinstance(error, KeyError) else str(error))
+        except WRONG as error:
+            yield BadRecord(record.where, said(error))
+            if session:
+                good.append((record, None, "", None))
             continue
         if session:
             good.append(one)
@@ -112,11 +116,22 @@ def edits(
             yield {"key": record.key, "source": one[1], "instruction": one[2], "target": one[3]}
     for key, group in groupby(good, key=lambda one: str(one[0].fields.get(session, one[0].key))):
         turns: list[dict[str, Any]] = []
-        for _, first, words, last in sorted(group, key=lambda one: one[0].fields.get(place) or 0):
+        for _, first, words, last in sorted(group, key=lambda one: _order(one[0].fields.get(place))):
+            if first is None or last is None:
+                break  # the edits after one that is left out start from what was never drawn
             start = [] if turns else [{block: first}]  # later edits start from what was drawn before
             turns.append({"role": "user", "content": [*start, {text: words}]})
             turns.append({"role": "assistant", "content": [{block: last}]})
-        yield {"key": key, "turns": turns}
+        if turns:
+            yield {"key": key, "turns": turns}
+
+
+def _order(place: Any) -> float:
+    """A place within a session as a number; what is none stands first."""
+    try:
+        return float(place)
+    except (TypeError, ValueError):
+        return 0.0
 
 
 def _columns(record: Record) -> tuple[str, str, str]:
@@ -157,8 +172,8 @@ def albums(path: Path, files: Files, as_chat: bool, ask: str, block: str, text: 
                 (files.called(str(one["photo_flickr_id"])), tidy(one.get("original_text") or one.get("text")))
                 for one in ordered
             ]
-        except (TypeError, ValueError) as error:
-            yield BadRecord(f"{path.name} story {key}", str(error))
+        except WRONG as error:
+            yield BadRecord(f"{path.name} story {key}", said(error))
             continue
         if as_chat:
             turns: list[dict[str, Any]] = []

@@ -15,6 +15,13 @@ Reference = dict[str, str]
 """{"file": path relative to the records' folder}."""
 Made = dict[str, Any] | BadRecord
 """A record to be written, or what is wrong with one."""
+WRONG = (AttributeError, KeyError, OverflowError, TypeError, ValueError)
+"""What a record of another form than its layout's raises."""
+
+
+def said(error: Exception) -> str:
+    """Such an error in words."""
+    return f"it lacks {error}" if isinstance(error, KeyError) else str(error)
 
 
 class Files:
@@ -65,7 +72,11 @@ class Files:
         path = Path(os.path.normpath(name))
         if path.is_absolute() or ".." in path.parts or "\0" in name:
             raise ValueError(f"file {name!r:.80} lies outside of {self.folder}")
-        if not (self.folder / path).is_file():
+        try:
+            there = (self.folder / path).is_file()
+        except OSError:  # a name too long for any file, as addresses may be
+            there = False
+        if not there:
             raise ValueError(f"there is no file {name!r:.80} in {self.folder}")
         return {"file": (Path(self.prefix) / path).as_posix()}
 

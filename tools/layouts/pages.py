@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from layouts.files import Files, Made, rows
+from layouts.files import WRONG, Files, Made, rows, said
 from unitok.data.sources import BadRecord, Record
 
 
@@ -45,8 +45,8 @@ def interleaved(path: Path, files: Files, likeness: float, block: str, text: str
             if not any(block in part for part in parts):
                 raise ValueError(f"none of its pictures is there{missing}")
             yield {"key": record.key, "document": parts}
-        except (KeyError, TypeError, ValueError) as error:
-            yield BadRecord(record.where, f"it lacks {error}" if isinstance(error, KeyError) else str(error))
+        except WRONG as error:
+            yield BadRecord(record.where, said(error))
 
 
 def _matched(record: Record, likeness: float) -> Iterator[tuple[Any, str | None]]:
@@ -90,10 +90,10 @@ def frames(
         count: frames of a clip at most, evenly spaced, the first and the last among them.
         files: of `folder`.
     """
-    said = None if table is None else _captions(table, columns)
+    told = None if table is None else _captions(table, columns)
     for clip in sorted(path for path in folder.iterdir() if path.is_dir()):
         try:
-            words = _beside(clip) if said is None else said.get(clip.name, "")
+            words = _beside(clip) if told is None else told.get(clip.name, "")
             if not words.strip():
                 raise ValueError("the clip has no caption")
             found = sorted(
@@ -127,4 +127,5 @@ def _captions(table: Path, columns: tuple[str, str]) -> dict[str, str]:
         read = [dict(row.fields) for row in rows(table) if isinstance(row, Record)]
     if not read or not all(column in read[0] for column in columns):
         raise ValueError(f"{table} has no columns {columns[0]} and {columns[1]}: name them with --columns")
-    return {str(row[columns[0]]): str(row[columns[1]]) for row in read if row.get(columns[0]) is not None}
+    clip, words = columns
+    return {str(row[clip]): str(row[words]) for row in read if None not in (row.get(clip), row.get(words))}
