@@ -44,7 +44,9 @@ def turns(document: Document) -> list[Document]:
 def questions(
     stores: Mapping[str, Store], vocabulary: Vocabulary, each: int, seed: int = 0
 ) -> list[Document]:
-    """Held-out questions: `each` of every kind of answer (the blocks that it holds), in an order that the seed draws.
+    """Held-out questions: `each` of every kind of answer, in an order that the seed draws.
+
+    A kind is which framed blocks an answer holds, whether one of them comes first, and whether text comes after it.
 
     Args:
         stores: held-out sources by name.
@@ -52,7 +54,7 @@ def questions(
         each: questions of each kind at most, over all sources alike.
         seed: another seed, other questions.
     """
-    found: dict[tuple[str, ...], dict[str, list[Document]]] = {}
+    found: dict[tuple[tuple[str, ...], bool, bool], dict[str, list[Document]]] = {}
     for name, store in stores.items():
         order = np.argsort(keyed(seed, np.arange(len(store))), kind="stable")
         for doc in order[:SEEN].tolist():
@@ -60,7 +62,7 @@ def questions(
             if not (rendered.ids == vocabulary.mark("assistant")).any():
                 continue
             for one in turns(conversation(rendered.parse(vocabulary), vocabulary, store.key(doc))):
-                kind = tuple(sorted(set(spans(one.turns[-1].segments, vocabulary))))
+                kind = _kind(one.turns[-1].segments, vocabulary)
                 found.setdefault(kind, {}).setdefault(name, []).append(one)
     out = []
     for kind in sorted(found):
@@ -72,6 +74,15 @@ def questions(
             turn += 1
         out += chosen[:each]
     return out
+
+
+def _kind(answer: Sequence[Segment], vocabulary: Vocabulary) -> tuple[tuple[str, ...], bool, bool]:
+    held = tuple(sorted(set(spans(answer, vocabulary))))
+    return (
+        held,
+        _first(answer, vocabulary) in held,
+        any(_text_after(answer, name, vocabulary) for name in held),
+    )
 
 
 def spans(segments: Sequence[Segment], vocabulary: Vocabulary) -> list[str]:
