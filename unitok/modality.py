@@ -201,6 +201,12 @@ class Modality(ABC):
         keep = longest(nested_lengths(self.spec.name, {self.spec.name: self}), budget)
         return Codes(codes.ids[:keep], {name: each[:keep] for name, each in codes.side.items()})
 
+    def encoding(self) -> Mapping[str, Any]:
+        """What `encode` was told beside what gives codes their meaning, such as a budget, as plain data: documents made
+        under other words are made anew. Empty where nothing was told.
+        """
+        return {}
+
     def read(self, data: bytes, suffix: str) -> Item:
         """Read an item from the bytes of a file with the given suffix (".png").
 

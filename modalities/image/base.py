@@ -235,6 +235,10 @@ class ImageTokenizer(PictureModality):
         ids = encode_alike(pictures, self._latents, self.net.quantizer, CLOSE, whole)
         return [Codes(each[: self.budget].cpu().clone()) for each in ids]
 
+    def encoding(self) -> dict[str, Any]:
+        """The budget, where one was given."""
+        return {"budget": self.budget} if self.budget < self.config.lengths[-1] else {}
+
     def latents(self, items: Sequence[Item]) -> Tensor:
         """Latents before the quantizer, float32 [B, K, D]; of continuous systems the posterior's mean.
 

@@ -43,7 +43,7 @@ class PointTokenizer(CloudModality):
         weights: name of shipped weights ("furniture"), path of a .safetensors file, or None for a network
             with random weights (drawn from `seed`), which `options` then shape.
         name: block name in the vocabulary.
-        budget: how many of the codes `encode` gives; fewer are a coarser cloud.
+        budget: how many of the codes `encode` gives, those of the place apart; fewer are a coarser cloud.
         seed: of random weights.
         preset: "cloud", "small" or "base": what `options` change, for weights=None alone.
         placed: put four codes of place and size in front; items are then in metres.
@@ -100,7 +100,7 @@ class PointTokenizer(CloudModality):
         )
 
     def encode(self, items: Sequence[Item]) -> list[Codes]:
-        """Clouds to codes [budget]; the same alone or in a batch, and for any order of the points.
+        """Clouds to codes [budget], placed [4 + budget]; the same alone or in a batch, and for any order of the points.
 
         Raises:
             BadItem: not a cloud, without points, not finite, or all points in one place; placed: too far or too
@@ -114,6 +114,10 @@ class PointTokenizer(CloudModality):
             else Codes(each[: self.budget].clone())
             for each, (_, place) in zip(ids, found, strict=True)
         ]
+
+    def encoding(self) -> dict[str, Any]:
+        """The budget, where one was given."""
+        return {"budget": self.budget} if self.budget < self.net.tokens else {}
 
     def latents(self, clouds: Tensor) -> Tensor:
         """Latents [B, K, D] before the quantizer, of clouds [B, inputs, 3 or 6] in the unit sphere."""

@@ -130,6 +130,9 @@ def _key(source: SourceConfig, path: Path, builder: Builder, split: str) -> str:
         "longest": builder.longest,
         "split": split,
     }
+    told = {name: dict(modality.encoding()) for name, modality in builder.modalities.items()}
+    if any(told.values()):
+        facts["encoding"] = {name: words for name, words in told.items() if words}
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
 
 

@@ -86,3 +86,10 @@ def test_the_grammar_closes_at_allowed_lengths_alone(nested: Nested) -> None:
     for count in range(1, 9):
         ids = [vocabulary.mark("doc"), block.begin, *[block.start] * count, block.end, vocabulary.mark("end")]
         assert grammar.accepts(ids) is (count in LENGTHS)
+
+
+def test_a_budget_is_told_to_what_keeps_codes(nested: Nested) -> None:
+    assert Nested(None).encoding() == Nested(None, budget=8).encoding() == {}
+    assert Nested(None, budget=5).encoding() == {"budget": 4}
+    cloud = unitok.create("pointcloud.any2point", budget=16)
+    assert (cloud.encoding(), unitok.create("pointcloud.any2point").encoding()) == ({"budget": 16}, {})

@@ -480,3 +480,13 @@ def test_items_give_way_where_a_document_is_too_long(source, tmp_path):
     assert len(whole) > 1  # a plain document goes on in further ones
     with pytest.raises(TemplateError, match=r"shorten: .*cannot be cut"):
         tokenize(source(rows, data=data, shorten=["text"]), tmp_path, vocabulary, modalities, quiet=True)
+
+
+def test_other_words_to_the_encoder_make_the_store_anew(source, run, pictures, modalities, monkeypatch):
+    config = source([{"image": {"file": "a.img"}, "caption": "red"}], **CAPTION)
+    first = run(config)["s"].path
+    monkeypatch.setattr(modalities["image"], "encoding", lambda: {"budget": 2}, raising=False)
+    second = run(config)["s"].path
+    monkeypatch.setattr(modalities["image"], "encoding", dict)
+    assert first != second
+    assert run(config)["s"].path == first
