@@ -208,12 +208,13 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     )
     parser.add_argument("root", type=Path, metavar="PATH")
     parser.add_argument("--size", nargs="*", default=["S"], choices=SIZES, help="of the flow")
+    parser.add_argument("--no-tokenizer", action="store_true", help="the flow alone")
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
-    found = tokenizer(options.root, options.batch, options.repeats)
+    found = {} if options.no_tokenizer else tokenizer(options.root, options.batch, options.repeats)
     for size in options.size:
         found |= flow(options.root, size, options.batch, options.repeats)
     found |= {"batch": options.batch, "threads": options.threads, "machine": provenance()}
