@@ -13,7 +13,7 @@ whole, when the context would be longer than the model was trained for, and an e
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal
@@ -105,11 +105,14 @@ class Conversation:
         self.turns = [turn for turn in self.turns if turn[0] == "system"]
         self.asked = 0
 
-    def say(self, words: str, **options: Any) -> Iterator[Told]:
+    def say(
+        self, words: str, previews: Mapping[str, Collection[int]] | None = None, **options: Any
+    ) -> Iterator[Told]:
         """Say something and tell the answer as it comes; both are kept once the answer has ended.
 
         Args:
             words: with items by reference, as `unitok.generate.prompt` reads them.
+            previews: as in `Sampler.stream`.
             options: for this turn alone, over those of the conversation.
 
         Raises:
@@ -124,7 +127,7 @@ class Conversation:
             yield "dropped", dropped
         answer = _Answer(self.sampler)
         asked = Document.chat(turns)
-        for event in self.sampler.stream(asked, **options, seed=self.seed + self.asked):
+        for event in self.sampler.stream(asked, previews=previews, **options, seed=self.seed + self.asked):
             answer.add(event)
             yield event
         self.turns = [*turns, ("assistant", answer.segments())]

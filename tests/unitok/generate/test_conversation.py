@@ -8,12 +8,15 @@ from typing import Any
 
 import pytest
 import torch
+from toys import Plain
 
-from unitok import Codes, Document, Modality, Segment
+from unitok import Codes, Document, Modality, Segment, Vocabulary, create
 from unitok.document import Mark
 from unitok.generate import Sampler
 from unitok.generate.console import HELP, command
 from unitok.generate.conversation import Conversation
+from unitok.model.config import ModelConfig
+from unitok.model.decoder import Decoder
 from unitok.segment import same
 
 
@@ -257,3 +260,19 @@ def test_options_are_checked_when_they_are_set(sampler: Sampler) -> None:
 def _text(sampler: Sampler, words: str) -> Segment:
     modality: Modality = sampler.modalities["text"]
     return Segment("text", modality.encode([words])[0])
+
+
+def test_budgets_and_previews_of_nested_items_hold_in_a_conversation() -> None:
+    modalities = {"text": create("text.bytes"), "image": Plain("image", 16, (1, 8), nested=(1, 2, 4, 8))}
+    vocabulary = Vocabulary.build(modalities)
+    torch.manual_seed(0)
+    sampler = Sampler(
+        Decoder(ModelConfig.preset(1, vocab_size=len(vocabulary))).eval(), vocabulary, modalities
+    )
+    conversation = Conversation(sampler, 200)
+    command(conversation, "/budget 60 image=4")
+    events = told(conversation, "Draw.", first="image", previews={"image": (2,)})
+    coarse = next(event for event in events if event[0] == "preview")
+    [codes] = [part.codes.ids.tolist() for part in conversation.turns[-1][1][:1]]
+    assert len(codes) == 4
+    assert coarse == ("preview", "image", codes[:2], 2)
