@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from unitok.data.sources.record import BadRecord, Record
 from unitok.data.tally import Tally
 from unitok.data.template import OWN, Draft, Form, MissingField, Part, drafts, own_form, words
 from unitok.data.writer import StoreWriter
-from unitok.document import Document, Rendered, Segment, TooLong
+from unitok.document import Document, Rendered, Segment, TooLong, Turn
 from unitok.modality import Modality
 from unitok.vocabulary import Vocabulary
 
@@ -171,8 +172,9 @@ class Builder:
 
     def _fitted(self, document: Document, draft: Draft, tally: Tally) -> list[Rendered]:
         """The document, or what becomes of it if it is longer than allowed."""
+        untouched = document
         if self.source.shorten:
-            document = document.within(self.vocabulary, self.modalities, self.longest, self.source.shorten)
+            document = self._within(document)
         rendered = document.render(self.vocabulary)
         if len(rendered.ids) <= self.longest:
             return [rendered]
@@ -194,7 +196,26 @@ class Builder:
             whole = [Document.of(Segment(part.block, one), key=document.key) for one in codes]
         fits = [fit for one in whole for fit in one.fit(self.vocabulary, self.modalities, self.longest)]
         tally.shortened += not plain
-        return [fit.render(self.vocabulary) for fit in fits]
+        return [fit.render(self.vocabulary) for fit in self._regained(untouched, fits)]
+
+    def _within(self, document: Document) -> Document:
+        return document.within(self.vocabulary, self.modalities, self.longest, self.source.shorten)
+
+    def _regained(self, document: Document, fits: Sequence[Document]) -> list[Document]:
+        """What became of a document, its items as long again as their own piece of it allows."""
+        names = self.source.shorten
+        if not names:
+            return list(fits)
+        codes = iter([s.codes for s in document.segments if s.name in names])
+
+        def own(segment: Segment) -> Segment:
+            return replace(segment, codes=next(codes)) if segment.name in names else segment
+
+        out = []
+        for fit in fits:
+            turns = tuple(Turn(turn.role, tuple(own(s) for s in turn.segments)) for turn in fit.turns)
+            out.append(self._within(Document(turns, fit.key)))
+        return out
 
     def _spread(self, text: str) -> list[str]:
         """A long text as stretches that fill a document each, cut at the best borders."""

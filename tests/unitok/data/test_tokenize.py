@@ -458,6 +458,27 @@ def test_unknown_names_in_templates(source, run):
         run(source([{}], fields={"i": "imgae"}))
 
 
+def test_items_give_way_only_as_far_as_their_own_piece_needs(source, tmp_path):
+    class Same(Plain):
+        def encode(self, items):
+            return super().encode([list(range(8)) for _ in items])
+
+    modalities = {"text": Latin(), "image": Same("image", 20, (1, 8), nested=tuple(range(1, 9)))}
+    vocabulary = Vocabulary.build(modalities)
+    image, text = {"image": "x"}, {"text": "t" * 20}
+    turns = [{"role": "user", "content": [image]}, {"role": "assistant", "content": [text]}]
+    rows = [{"turns": turns * 3}, {"document": [image, text, text, image, image]}]
+    config = source(rows, data={"seq_len": 40}, shorten=["image"])
+    (store,) = tokenize(config, tmp_path, vocabulary, modalities, quiet=True).values()
+    found = []
+    for doc in range(len(store)):
+        rendered = store.document(doc)
+        assert len(rendered.ids) <= 40
+        found.append([len(p.codes) for p in rendered.parse(vocabulary) if isinstance(p, Segment)])
+    # One exchange of three stays, its picture whole; the page's text is cut, and its last two pictures have room.
+    assert found == [[8, 20], [1, 35], [5, 8, 8]]
+
+
 def test_items_give_way_where_a_document_is_too_long(source, tmp_path):
     """Twelve items of eight codes in sixty positions: shortened evenly with `shorten`, refused without."""
 
