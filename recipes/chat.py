@@ -20,6 +20,7 @@ from unitok.generate import Sampler
 from unitok.generate.console import answer
 from unitok.generate.console import command as do
 from unitok.generate.conversation import Conversation
+from unitok.generate.guidance import strengths
 from unitok.generate.prompt import budget
 from unitok.run import reopen
 
@@ -56,6 +57,8 @@ def lines(given: list[str] | None) -> Iterator[str]:
             yield input("> ")
         except EOFError:
             return print()
+        except UnicodeDecodeError as error:
+            print(f"error: {error}", file=sys.stderr)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -66,10 +69,8 @@ def main(arguments: list[str] | None = None) -> None:
         torch.set_num_threads(1)  # more threads only wait for one another in so small a model
     sampler = Sampler(decoder.eval(), run.vocabulary, run.modalities)
     how = {"temperature": options.temperature, "top_p": options.top_p, "budget": budget(options.budget)}
-    how["guidance"] = {
-        name: float(scale) for name, _, scale in (one.partition("=") for one in options.guidance)
-    }
-    limit = options.limit or run.config.data.seq_len
+    how["guidance"] = strengths(options.guidance)
+    limit = run.config.data.seq_len if options.limit is None else options.limit
     talk = Conversation(sampler, limit, options.system, options.seed, **how)
     for line in filter(str.strip, lines(options.say)):
         try:

@@ -13,15 +13,10 @@ import torch
 
 from unitok.command import command
 from unitok.generate import Sampler
-from unitok.generate.console import keep
+from unitok.generate.console import keep, printable
+from unitok.generate.guidance import strengths
 from unitok.generate.prompt import budget, chat
 from unitok.run import reopen
-
-
-def scale(text: str) -> tuple[str, float]:
-    """The two sides of "image=4.0"."""
-    name, _, value = text.partition("=")
-    return name, float(value)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -36,9 +31,7 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("--temperature", type=float, default=1.0, help="0 takes the likeliest id")
     out.add_argument("--top-k", type=int, default=0, help="choose among that many likeliest ids; 0 = all")
     out.add_argument("--top-p", type=float, default=1.0, help="choose among the fewest that hold this share")
-    out.add_argument(
-        "--guidance", type=scale, nargs="*", default=[], metavar="BLOCK=SCALE", help="as in image=4.0"
-    )
+    out.add_argument("--guidance", nargs="*", default=[], metavar="BLOCK=SCALE", help="as in image=4.0")
     out.add_argument("--produce", nargs="*", help="blocks that may be written; all, if not given")
     out.add_argument("--forbid", nargs="*", default=[], help="blocks that may not be written")
     out.add_argument("--first", help="block that the answer must begin with")
@@ -55,12 +48,12 @@ def main(arguments: list[str] | None = None) -> None:
     if sum(weight.numel() for weight in decoder.parameters()) < 20e6:
         torch.set_num_threads(1)  # more threads only wait for one another in so small a model
     sampler = Sampler(decoder.eval(), run.vocabulary, run.modalities)
-    options["budget"] = budget(options["budget"])
+    options["budget"], options["guidance"] = budget(options["budget"]), strengths(options["guidance"])
     document = chat(prompt, run.modalities, system, options["budget"])
     count = 0
-    for event in sampler.stream(document, **{**options, "guidance": dict(options["guidance"])}):
+    for event in sampler.stream(document, **options):
         if event[0] == "text":
-            print(event[1], end="", flush=True)
+            print(printable(event[1]), end="", flush=True)
         elif event[0] == "begin":
             print(f"[{event[1]} ", end="", flush=True)
         elif event[0] == "end":

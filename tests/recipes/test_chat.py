@@ -129,3 +129,27 @@ def test_a_mistake_ends_a_script_and_not_a_talk(
     shown = capsys.readouterr()
     assert "error: there is no command /draw" in shown.err
     assert "/force BLOCK" in shown.out
+
+
+def test_wrong_words_are_sentences_and_stray_bytes_end_nothing(
+    recipe: ModuleType, run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(ValueError, match="guidance is written image=4.0, not 'image'"):
+        recipe.main([str(run), "--guidance", "image"])
+    with pytest.raises(ValueError, match="the model has 0: shorten"):
+        recipe.main([str(run), "--limit", "0", "--say", "Hi."])
+    typed: Iterator[str | Exception] = iter(
+        [UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad"), "/help", EOFError()]
+    )
+
+    def read(prompt: str) -> str:
+        found = next(typed)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    monkeypatch.setattr("builtins.input", read)
+    recipe.main([str(run)])
+    out, err = capsys.readouterr()
+    assert "can't decode" in err
+    assert "/force BLOCK" in out

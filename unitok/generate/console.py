@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unicodedata import category
 
 from unitok.generate.conversation import Conversation
 from unitok.generate.prompt import budget
@@ -67,7 +68,7 @@ def answer(talk: Conversation, line: str, out: Path) -> None:
         if event[0] == "dropped":
             print(f"(the oldest {event[1]} turns no longer fit and were dropped)")
         elif event[0] == "text":
-            print(event[1], end="", flush=True)
+            print(printable(event[1]), end="", flush=True)
         elif event[0] == "begin":
             print(f"[{event[1]} ", end="", flush=True)
         elif event[0] == "end":
@@ -90,6 +91,11 @@ def keep(modality: Modality, item: Item, path: Path) -> str:
             files.append(path.with_suffix(".png"))
             picture.save(files[-1])
     return ": ".join(filter(None, [modality.label(item), ", ".join(map(str, files))]))
+
+
+def printable(text: str) -> str:
+    """Text for a terminal: control characters that a model may write, line ends and tabs apart, as U+FFFD."""
+    return "".join("\ufffd" if category(c) == "Cc" and c not in "\n\t" else c for c in text)
 
 
 def free(folder: Path, block: str) -> Path:

@@ -15,6 +15,25 @@ import torch
 from torch import Tensor
 
 
+def strengths(words: Sequence[str]) -> dict[str, float]:
+    """Scales by block, of words such as "image=4.0".
+
+    Raises:
+        ValueError: another word, or two for one block.
+    """
+    found: dict[str, float] = {}
+    for word in words:
+        name, _, scale = word.partition("=")
+        try:
+            number = float(scale)
+        except ValueError:
+            raise ValueError(f"guidance is written image=4.0, not {word!r}") from None
+        if name in found:
+            raise ValueError(f"{word!r} gives {name} a second scale: give each one")
+        found[name] = number
+    return found
+
+
 def check(guidance: Mapping[str, float], names: Collection[str]) -> None:
     """Raise ValueError if a scale is for no block, or is not a finite number of at least 0."""
     for name, scale in guidance.items():

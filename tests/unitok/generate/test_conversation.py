@@ -13,7 +13,7 @@ from toys import Plain
 from unitok import Codes, Document, Modality, Segment, Vocabulary, create
 from unitok.document import Mark
 from unitok.generate import Sampler
-from unitok.generate.console import HELP, command
+from unitok.generate.console import HELP, command, printable
 from unitok.generate.conversation import Conversation
 from unitok.model.config import ModelConfig
 from unitok.model.decoder import Decoder
@@ -276,3 +276,7 @@ def test_budgets_and_previews_of_nested_items_hold_in_a_conversation() -> None:
     [codes] = [part.codes.ids.tolist() for part in conversation.turns[-1][1][:1]]
     assert len(codes) == 4
     assert coarse == ("preview", "image", codes[:2], 2)
+
+
+def test_a_terminal_gets_no_control_characters() -> None:
+    assert printable("a\x1b[2J\x00é\n\tb\x85") == "a\ufffd[2J\ufffdé\n\tb\ufffd"

@@ -9,7 +9,7 @@ from unitok import Document, Segment, Vocabulary
 from unitok.document import Rendered
 from unitok.generate import Sampler
 from unitok.generate.batch import Batch
-from unitok.generate.guidance import check, guide, scales
+from unitok.generate.guidance import check, guide, scales, strengths
 from unitok.model.decoder import Decoder
 
 SEEDS = st.integers(0, 2**31)
@@ -168,3 +168,12 @@ def flat(row: list) -> list:
 
 def ids_of(sampler: Sampler, prompts: list, **options) -> list:
     return [flat(row) for row in sampler.generate(prompts, budget=50, **options)]
+
+
+def test_scales_are_read_from_words() -> None:
+    assert strengths(["image=4", "cloud=1.5"]) == {"image": 4.0, "cloud": 1.5}
+    for word in ("image", "image=much", "4"):
+        with pytest.raises(ValueError, match=f"written image=4.0, not '{word}'"):
+            strengths([word])
+    with pytest.raises(ValueError, match="gives image a second scale"):
+        strengths(["image=4", "image=5"])
