@@ -189,8 +189,13 @@ class SeedTask(PictureTask):
             super().start()
 
     def before_step(self, step: int, steps: int) -> None:
-        """With weights of the first stage the codebook starts from what these make of the data."""
-        if step == 0 and not self._begun and not self.first and not self.quantizer.frozen:
+        """With weights of the first stage the codebook starts from what these make of the data.
+
+        One that has been trained on averages before is left as it is; one that learns by gradient keeps its codes with
+        `data.kmeans = 0`.
+        """
+        fresh = not bool(getattr(self.quantizer, "ready", False))
+        if step == 0 and fresh and not self._begun and not self.first and not self.quantizer.frozen:
             self._begun = True
             self.model.eval()
             with torch.no_grad():

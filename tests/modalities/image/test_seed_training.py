@@ -109,6 +109,15 @@ def test_both_stages(source: Path) -> None:
     assert set(kept) >= {"vision.cls", "to_vector.weight"}
     found = second.fidelity()
     assert found["i2t_r1"] >= 0.5  # from codes
+    codebook = second.quantizer.codebook.clone()  # a run that goes on from this one does not begin it anew
+    again = task(source, {"recon": 2.0})
+    again.model.load_state_dict(second.model.state_dict())
+    again.before_step(0, 1)
+    assert torch.equal(again.quantizer.codebook, codebook)
+    fresh = task(source, {"recon": 2.0})
+    before = fresh.quantizer.codebook.clone()
+    fresh.before_step(0, 1)
+    assert not torch.equal(fresh.quantizer.codebook, before)
     unpainted = task(source, {"recon": 2.0, "l2": 0}, painter=None)
     unpainted.model.load_state_dict(
         {k: t for k, t in second.model.state_dict().items() if not k.startswith("painter")}
