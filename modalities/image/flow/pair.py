@@ -115,7 +115,8 @@ class Pair:
         text = self.read(captions)
         noise = torch.randn(config.tokens, config.channels, generator=torch.Generator().manual_seed(seed))
         latents = self.net.draw(text, how, noise.expand(len(text), -1, -1)) / config.scale
-        given = {"text": text} if self.tokenizer.config.text else {}
+        said = text if text.is_floating_point() else list(captions)  # the tokenizer's own CLIP reads these
+        given = {"text": said} if self.tokenizer.config.text else {}
         found: Tensor = self.tokenizer.decode_tensor(latents, **given)
         return found
 

@@ -16,7 +16,8 @@ from modalities.image.flow.net import FlowNet
 from modalities.image.flow.pair import Pair
 from modalities.image.flow.training import FlowTask, written
 from modalities.image.flow.words import Words, counted
-from modalities.image.flowtok import FlowTok
+from modalities.image.flowtok import FlowTok, FlowTokConfig
+from modalities.image.titok import TiTokNet
 from unitok import registry
 
 MODEL: dict[str, Any] = {
@@ -184,3 +185,23 @@ def test_released_flows_read_a_clip_and_do_not_describe(weights: Path, pairs: Pa
     assert pair.draw_tensor(["a", "b"]).shape == (2, 3, 16, 16)
     with pytest.raises(ValueError, match="has no text decoder, which was not released"):
         pair.describe([pairs / "p0.png"])
+
+
+def test_the_published_tokenizer_decodes_with_the_states_that_the_flow_read(tmp_path: Path) -> None:
+    size = {"width": 32, "layers": 1, "heads": 2}
+    config = FlowTokConfig(
+        size=16, tokens=77, encoder=size, decoder=size, text=77, quantizer={"kind": "kl", "dim": 4}
+    )  # type: ignore[arg-type]
+    save_weights(tmp_path / "guided.safetensors", TiTokNet(config), config.model_dump(mode="json"))
+    net = FlowNet(
+        FlowConfig(channels=4, width=16, layers=1, heads=2)
+    ).eval()  # at rest: latents are the text's
+    tokenizer = FlowTok(tmp_path / "guided.safetensors")
+    pair = Pair(net, tokenizer, clip=lambda captions: torch.ones(len(captions), 77, 768) * len(captions[0]))
+    still = {"guidance": 1.0, "steps": 1}
+    made = pair.draw_tensor(["a"], **still)
+    states = torch.ones(1, 77, 768)
+    mean, log = net.text_latents(states)
+    noise = torch.randn(77, 4, generator=torch.Generator().manual_seed(0))
+    latents = (mean + (0.5 * log).exp() * noise) / net.config.scale
+    torch.testing.assert_close(made, tokenizer.decode_tensor(latents.detach(), text=states))
