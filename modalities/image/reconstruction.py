@@ -73,8 +73,12 @@ def evaluate(
         seen: called with the number of files after each batch.
 
     Raises:
-        ValueError: no such source, or not one picture could be reconstructed.
+        ValueError: no such source, not one picture could be reconstructed, or budgets of a system without codes.
     """
+    if budgets and is_continuous(tokenizer):
+        raise ValueError(
+            f"budgets {list(budgets)} of continuous latents, which have no codes: leave them out"
+        )
     space = space or feature_space(device=device)
     run = _Run(tokenizer, perceptual, space, keep, device, Prefixes(tokenizer, budgets))
     for chunk in _batches(_opened(path, run.skipped), batch):

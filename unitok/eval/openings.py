@@ -108,6 +108,9 @@ def openings(sampler: Sampler, asked: Sequence[Document], controls: int = CONTRO
         return {"answers": 0, "blocks": {}, "instead": {}}
     wanted = [document.turns[-1].segments for document in asked]
     given = _written(sampler, asked)
+    tried = (
+        asked[:: -(-len(asked) // controls)] if controls else []
+    )  # of every kind: like questions stand together
     blocks: dict[str, Any] = {}
     for name in names:
         holds = [name in spans(answer, vocabulary) for answer in given]
@@ -119,7 +122,7 @@ def openings(sampler: Sampler, asked: Sequence[Document], controls: int = CONTRO
             "first": _rate([_first(answer, vocabulary) == name for answer in given], leads),
             "unasked": _rate(holds, [not one for one in asks]),
             "after": _rate([_text_after(answer, name, vocabulary) for answer in given], after),
-            **(_controls(sampler, asked[:controls], name) if controls else {}),
+            **(_controls(sampler, tried, name) if controls else {}),
         }
     pairs = Counter(
         (_first(a, vocabulary), _first(b, vocabulary)) for a, b in zip(wanted, given, strict=True)

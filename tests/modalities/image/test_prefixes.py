@@ -62,6 +62,9 @@ def test_tokenizers_without_nested_codes_refuse_budgets(tmp_path: Path) -> None:
     plain = unitok.create("image.titok", weights=None, size=16, patch=8, tokens=4)
     with pytest.raises(ValueError, match="cannot be cut"):
         Prefixes(plain, [2])
+    smooth = unitok.create("image.flowtok", weights=None)
+    with pytest.raises(ValueError, match="of continuous latents, which have no codes"):
+        evaluate(smooth, tmp_path, Steerable(), budgets=[2])
 
 
 def test_more_codes_than_the_tokenizer_gives_cannot_be_judged() -> None:

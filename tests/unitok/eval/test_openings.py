@@ -134,3 +134,19 @@ def test_every_report_of_tasks_has_them(tools, random_decoder):
     found = report["tasks"]["draw"]["openings"]
     assert found["answers"] == 1
     assert found["blocks"]["image"]["recall"]["of"] == 1
+
+
+def test_controls_are_tried_on_every_kind_of_question(tools):
+    class Same(Writer):
+        def generate(self, prompts, **options):
+            self.calls.append((prompts, options))
+            return [writes(tools, "words") for _ in prompts]
+
+    asked = [asks(tools, "a")] * 9 + [asks(tools, [1, 2, 3, 4])] * 3
+    sampler = Same(tools)
+    openings(sampler, asked, controls=4)
+    tried = [prompts for prompts, options in sampler.calls if "forbid" in options]
+    assert tried[0] == [asked[0], asked[3], asked[6], asked[9]]
+    for few, count in ((1, 8), (12, 12), (9, 2)):
+        openings(sampler, asked[:few], controls=count)
+        assert 0 < len(sampler.calls[-1][0]) <= count
