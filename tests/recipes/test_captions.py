@@ -115,3 +115,11 @@ def test_what_is_missing_is_named(run: Path):
         eval_captions.main([str(run), "--source", "photo"])
     with pytest.raises(ValueError, match="chat template 1 of 'photos' asks for no text"):
         eval_captions.main([str(run), "--source", "photos", "--chat", "1"])
+
+
+@pytest.mark.parametrize("budget", ["0", "2"])
+def test_a_budget_of_pictures_that_cannot_be_cut_is_refused(run: Path, tmp_path: Path, budget: str):
+    out = tmp_path / "sheet.png"
+    with pytest.raises(ValueError, match="a budget for 'image', whose codes cannot be cut"):
+        sample_images.main(["--run", str(run), "--prompts", "x", "--budget", budget, "--out", str(out)])
+    assert not out.exists()
