@@ -113,7 +113,9 @@ def rate_distortion(
         )
     ticks = sorted({x for points in systems.values() for x, _ in points})
     axes.set_xscale("log", base=2)
-    axes.set_xticks(_apart(ticks), [f"{tick:g}" for tick in _apart(ticks)])
+    axes.set_xticks(
+        _apart(ticks), [f"{tick:.3g}" if tick < 1000 else f"{tick:.0f}" for tick in _apart(ticks)]
+    )
     axes.minorticks_off()
     axes.set_xlabel(rate)
     axes.set_ylabel(measure)
@@ -126,10 +128,10 @@ def rate_distortion(
 
 
 def _apart(ticks: Sequence[float]) -> list[float]:
-    """The ticks without those that would stand on another's label (closer than a factor of 1.25)."""
+    """The ticks without those that would stand on another's label (closer than a factor of 1.5)."""
     kept: list[float] = []
     for tick in ticks:
-        if not kept or tick >= 1.25 * kept[-1]:
+        if not kept or tick >= 1.5 * kept[-1]:
             kept.append(tick)
     return kept
 

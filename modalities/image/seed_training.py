@@ -21,7 +21,7 @@ from typing import Any, Self, cast
 
 import torch
 from pydantic import Field, field_validator, model_validator
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from ..common.losses import Contrast
@@ -86,8 +86,6 @@ class SeedObjective(Objective):
         self.contrast: Contrast | None = None
         if term is not None:
             self.contrast = Contrast(temperature=term.temperature, smoothing=term.smoothing)
-            # with an axis, for DeepSpeed cannot send parameters that have none to other ranks
-            self.contrast.log_scale = nn.Parameter(self.contrast.log_scale.detach().reshape(1))
 
     def parameter_groups(self, lr: float) -> list[Mapping[str, Any]]:
         """The discriminator's, and the temperature without decay."""
