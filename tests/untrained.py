@@ -13,7 +13,7 @@ from unitok.model.decoder import Decoder
 
 CONFIG = """[vocabulary]
 text = {{ use = "text.bytes" }}
-cloud = {{ use = "pointcloud.any2point", tokens = 4 }}
+cloud = {{ use = "pointcloud.any2point", budget = 4 }}
 [model]
 depth = 1
 [data]
@@ -26,7 +26,7 @@ path = "{source}.jsonl"
 def leave(folder: Path, source: str) -> None:
     """Write the run into the folder; its records are those of `source`.jsonl there."""
     (folder / "config.toml").write_text(CONFIG.format(source=source))
-    blocks = {"text": create("text.bytes"), "cloud": create("pointcloud.any2point", tokens=4)}
+    blocks = {"text": create("text.bytes"), "cloud": create("pointcloud.any2point", budget=4)}
     vocabulary = Vocabulary.build(blocks)
     vocabulary.save(folder)
     torch.manual_seed(0)
