@@ -76,9 +76,12 @@ class Options:
 
 
 class _Job(NamedTuple):
-    """One call: a group of prompts (with guidance [prompt, null]), a budget and uniform numbers per row."""
+    """One call: a group of prompts (with guidance [prompt, null]), the span that the prompt ends within (its block and flat
+    codes, or None), a budget and uniform numbers per row.
+    """
 
     groups: Sequence[Sequence[Rendered]]
+    begun: Sequence[tuple[str, list[int]] | None]
     budgets: Sequence[int]
     draws: Tensor
     grammar: Grammar
@@ -155,8 +158,11 @@ class Sampler:
                 the span that a prompt ends within.
         """
         options = Options(budget, temperature, top_k, top_p, guidance or {}, produce, forbid, first, seed)
-        out = [self._unfinished(prompt) for prompt in prompts]
-        for rows, ids in self._run(prompts, nulls, options):
+        if not prompts:
+            return []
+        job = self._job(prompts, nulls, options)
+        out = [self._unfinished(begun) for begun in job.begun]
+        for rows, ids in self._run(job):
             for row, new in zip(rows, ids, strict=True):
                 out[row] += new
         return [self.vocabulary.parse(ids) for ids in out]
@@ -173,23 +179,20 @@ class Sampler:
         `previews` names blocks with nested codes and after how many of them a coarser item is told.
         """
         teller = Teller(self.vocabulary, self.modalities, previews)
-        for known in self._unfinished(prompt):
+        job = self._job([prompt], None if null is None else [null], Options(**options))
+        for known in self._unfinished(job.begun[0]):
             for _ in teller.push(known):
                 pass
-        for _, ids in self._run([prompt], None if null is None else [null], Options(**options)):
+        for _, ids in self._run(job):
             for new in ids[0]:
                 yield from teller.push(new)
         yield from teller.close()
 
-    def _run(
-        self, prompts: Sequence[Prompt], nulls: Sequence[Prompt] | None, options: Options
-    ) -> Iterator[tuple[list[int], list[list[int]]]]:
+    def _run(self, job: _Job) -> Iterator[tuple[list[int], list[list[int]]]]:
         """Step after step: the rows that got a position, and the ids that each got."""
-        if not prompts:
-            return
-        job = self._job(prompts, nulls, options)
-        for start in range(0, len(prompts), self.batch):
-            yield from self._decode(job, list(range(len(prompts))[start : start + self.batch]))
+        rows = list(range(len(job.groups)))
+        for start in range(0, len(rows), self.batch):
+            yield from self._decode(job, rows[start : start + self.batch])
 
     @torch.no_grad()
     def _decode(self, job: _Job, rows: list[int]) -> Iterator[tuple[list[int], list[list[int]]]]:
@@ -231,7 +234,7 @@ class Sampler:
         """Where the rows stand at first: at the beginning of an answer, or within a span that their prompt left open."""
         states = []
         for row in rows:
-            begun = self._begun(job.groups[row][0])
+            begun = job.begun[row]
             if begun is None:
                 states += job.grammar.start(1, job.budgets[row])
             else:
@@ -258,24 +261,28 @@ class Sampler:
                 return block.name, codes
         return None
 
-    def _check_open(self, groups: Sequence[Sequence[Rendered]], first: str | None, grammar: Grammar) -> None:
+    def _check_open(
+        self,
+        begun: Sequence[tuple[str, list[int]] | None],
+        groups: Sequence[Sequence[Rendered]],
+        first: str | None,
+        grammar: Grammar,
+    ) -> None:
         """Refuse options that speak against the span that a prompt left open."""
-        for prompt, *nulls in groups:
-            begun = self._begun(prompt)
-            if begun is not None and (begun[0] not in grammar.produce or first not in (None, begun[0])):
+        for open_, (_, *nulls) in zip(begun, groups, strict=True):
+            if open_ is not None and (open_[0] not in grammar.produce or first not in (None, open_[0])):
                 raise ValueError(
-                    f"a prompt ends within a span of {begun[0]!r}, which is forbidden or not what is to come first: "
+                    f"a prompt ends within a span of {open_[0]!r}, which is forbidden or not what is to come first: "
                     "close it, or drop the option"
                 )
-            if any(self._begun(null) != begun for null in nulls):
+            if any(self._begun(null) != open_ for null in nulls):
                 raise ValueError(
-                    f"a prompt ends within {begun[0] if begun else 'no span'!r} and its null prompt does not, or with "
+                    f"a prompt ends within {open_[0] if open_ else 'no span'!r} and its null prompt does not, or with "
                     "other codes: both are gone on with, so let them end alike"
                 )
 
-    def _unfinished(self, prompt: Prompt) -> list[int]:
+    def _unfinished(self, begun: tuple[str, list[int]] | None) -> list[int]:
         """The ids, from its mark on, of a span that a prompt left open."""
-        begun = self._begun(self._rendered(prompt))
         if begun is None:
             return []
         block = self.vocabulary.block(begun[0])
@@ -338,8 +345,9 @@ class Sampler:
             )
         grammar, masks = self._grammar(rendered, options)
         draws = uniforms(options.seed, len(prompts), max(budgets) * (1 + self.vocabulary.more))
-        self._check_open(groups, options.first, grammar)
-        job = _Job(groups, budgets, draws, grammar, masks, how, options.guidance, options.guided)
+        begun = [self._begun(prompt) for prompt in rendered]
+        self._check_open(begun, groups, options.first, grammar)
+        job = _Job(groups, begun, budgets, draws, grammar, masks, how, options.guidance, options.guided)
         self._states(job, range(len(prompts)))  # refuses a budget that is too small before any row is written
         return job
 
