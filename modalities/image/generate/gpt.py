@@ -18,18 +18,16 @@ from pydantic import Field
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
-from unitok.strict import Strict
-
 from ...common import guidance
 from ...common.attention import Cache
-from ...common.blocks import Block
-from ...common.keys import Fuse, KeyMap, Rename
+from ...common.keys import KeyMap, Rename
+from .llamagen import NAMES, LlamaGen, LlamaGenConfig, LlamaGenSampling, likeliest, shape, size
 
 if TYPE_CHECKING:
     from ...common.checkpoint import Checkpoint
 
 
-class GPTSampling(Strict):
+class GPTSampling(LlamaGenSampling):
     """How codes are drawn. The published figures take all codes at temperature 1."""
 
     guidance: float = Field(1.75, ge=0, description="scale of the guidance; 0 or 1 = none")
@@ -37,9 +35,6 @@ class GPTSampling(Strict):
         "late", description="late: the first code, then from `begin` on"
     )
     begin: float = Field(0.18, ge=0, le=1, description="late: share of the codes before the guidance sets in")
-    temperature: float = Field(1.0, gt=0)
-    top_k: int = Field(0, ge=0, description="draw among the likeliest k alone; 0 = all")
-    top_p: float = Field(1.0, gt=0, le=1, description="draw among the likeliest whose shares add up to it")
 
     def scale(self, place: int, tokens: int) -> float:
         """The guidance for the code at `place` of `tokens`; 1 is none."""
@@ -50,17 +45,9 @@ class GPTSampling(Strict):
         return guidance.late(self.guidance, self.begin)(place / (tokens - 1))
 
 
-class GPTConfig(Strict):
+class GPTConfig(LlamaGenConfig):
     """Everything that builds the generator, and how it is best sampled from."""
 
-    tokens: int = Field(256, ge=1, description="codes of an image")
-    codes: int = Field(16384, ge=2, description="size of the tokenizer's codebook")
-    classes: int = Field(1000, ge=1)
-    width: int = 768
-    layers: int = Field(12, ge=1)
-    heads: int = 12
-    hidden: int = 2048
-    dropout: float = Field(0.1, ge=0, lt=1, description="in training, of embeddings and of what blocks add")
     sampling: GPTSampling = GPTSampling()
 
     @classmethod
@@ -70,60 +57,17 @@ class GPTConfig(Strict):
         Raises:
             ValueError: another name.
         """
-        if name not in SIZES:
-            raise ValueError(f"no GPT is called {name!r}: there are {', '.join(SIZES)}")
-        width, layers, heads = SIZES[name]
-        hidden = -(-(8 * width // 3) // 256) * 256  # two thirds of 4 W, up to a multiple of 256
-        return cls(width=width, layers=layers, heads=heads, hidden=hidden)
+        return cls(**size(name, "GPT"))
 
 
-SIZES = {"b": (768, 12, 12), "l": (1024, 24, 16), "xl": (1280, 36, 20), "xxl": (1536, 48, 24)}
-"""Width, layers and heads."""
-
-
-class GPT(nn.Module):
+class GPT(LlamaGen):
     """The generator, its training loss and its sampler."""
 
-    KEYS = KeyMap(
-        Rename(r"^positional_embedding$", "place"),
-        Rename(r"^cls_embedding\.embedding_table\.", "classes."),
-        Rename(r"^tok_embeddings\.", "embed."),
-        Rename(r"^layers\.", "blocks."),
-        Rename(r"\.attention\.wqkv\.", ".attn.qkv."),
-        Rename(r"\.attention\.wo\.", ".attn.out."),
-        Fuse(r"feed_forward\.{}\.", ("w1", "w3"), "mlp.up."),
-        Rename(r"\.feed_forward\.w2\.", ".mlp.down."),
-        Rename(r"\.attention_norm\.", ".norm_1."),
-        Rename(r"\.ffn_norm\.", ".norm_2."),
-        Rename(r"^norm\.", "norm_out."),
-        Rename(r"^output\.", "head."),
-    )
+    KEYS = KeyMap(Rename(r"^positional_embedding$", "place"), *NAMES)
 
-    def __init__(self, config: GPTConfig) -> None:
-        super().__init__()
-        self.config = config
-        width = config.width
-        self.classes = nn.Embedding(config.classes + 1, width)  # the last is no class
-        self.embed = nn.Embedding(config.codes, width)
-        self.place = nn.Parameter(torch.randn(1 + config.tokens, width) * width**-0.5)
-        self.blocks = nn.ModuleList(
-            Block(
-                width,
-                config.heads,
-                hidden=config.hidden,
-                mlp="swiglu",
-                norm_kind="rms",
-                bias=False,
-                dropout=config.dropout,
-            )
-            for _ in range(config.layers)
-        )
-        self.norm_out = nn.RMSNorm(width, eps=1e-5)
-        self.head = nn.Linear(width, config.codes, bias=False)
-        for module in self.modules():
-            if isinstance(module, nn.Linear | nn.Embedding):
-                nn.init.normal_(module.weight, std=0.02)
-        nn.init.zeros_(self.head.weight)
+    def own(self, width: int) -> None:
+        """Positions of the class and of all codes."""
+        self.place = nn.Parameter(torch.randn(1 + self.config.tokens, width) * width**-0.5)
 
     def forward(self, codes: Tensor, classes: Tensor, caches: list[Cache] | None = None) -> Tensor:
         """Logits of the next code after each position.
@@ -161,8 +105,7 @@ class GPT(nn.Module):
         if seen:
             x = self.embed(codes[:, seen - 1 :])
         else:
-            first = self.classes(torch.where(classes < 0, self.config.classes, classes))
-            x = torch.cat([first.unsqueeze(1), self.embed(codes)], dim=1)
+            x = torch.cat([self.first(classes), self.embed(codes)], dim=1)
         x = F.dropout(x + self.place[seen : seen + x.shape[1]], self.config.dropout, self.training)
         mask = None
         if x.shape[1] > 1:
@@ -220,33 +163,4 @@ class GPT(nn.Module):
         Heads have 64 channels in all of them.
         """
         state = GPT.KEYS.ours(checkpoint.state)
-        codes, width = state["embed.weight"].shape
-        config = GPTConfig(
-            tokens=state["place"].shape[0] - 1,
-            codes=codes,
-            classes=state["classes.weight"].shape[0] - 1,
-            width=width,
-            layers=sum(key.endswith(".norm_1.weight") for key in state),
-            heads=width // 64,
-            hidden=state["blocks.0.mlp.down.weight"].shape[1],
-        )
-        return config, state
-
-
-def likeliest(logits: Tensor, top_k: int = 0, top_p: float = 1.0) -> Tensor:
-    """Logits [B, N] with -inf for all but the likeliest codes.
-
-    Args:
-        logits: [B, N].
-        top_k: how many stay; 0 = all. Codes as likely as the last of them stay, too.
-        top_p: the fewest whose shares add up to more than this stay.
-    """
-    if 0 < top_k < logits.shape[-1]:
-        edge = logits.topk(top_k, dim=-1).values[:, -1:]
-        logits = logits.masked_fill(logits < edge, -torch.inf)
-    if top_p < 1.0:
-        ranked, order = logits.sort(dim=-1, descending=True)
-        share = ranked.softmax(-1)
-        late = share.cumsum(-1) - share > top_p  # enough came before it
-        logits = logits.masked_fill(late.scatter(1, order, late), -torch.inf)
-    return logits
+        return GPTConfig(tokens=state["place"].shape[0] - 1, **shape(state)), state

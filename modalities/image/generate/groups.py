@@ -18,15 +18,12 @@ from pydantic import Field, model_validator
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
-from unitok.strict import Strict
-
 from ...common import guidance
 from ...common.attention import Cache, TurnHeads
-from ...common.blocks import Block
-from ...common.keys import Fuse, KeyMap, Rename
+from ...common.keys import KeyMap, Rename
 from ...common.positions import Turn, angles, grid
 from ..detail import group_causal
-from .gpt import SIZES, likeliest
+from .llamagen import NAMES, LlamaGen, LlamaGenConfig, LlamaGenSampling, likeliest, shape, size
 
 if TYPE_CHECKING:
     from ...common.checkpoint import Checkpoint
@@ -35,27 +32,22 @@ PUBLISHED = {128: 1.45, 256: 1.5, 512: 1.32}
 """Scale of the guidance for so many codes."""
 
 
-class GroupsSampling(Strict):
+class GroupsSampling(LlamaGenSampling):
     """How codes are drawn. The published figures take all codes at temperature 1."""
 
     guidance: float = Field(1.45, ge=0, description="scale of the guidance; 0 or 1 = none")
-    temperature: float = Field(1.0, gt=0)
-    top_k: int = Field(0, ge=0, description="draw among the likeliest k alone; 0 = all")
-    top_p: float = Field(1.0, gt=0, le=1, description="draw among the likeliest whose shares add up to it")
 
 
-class GroupsConfig(Strict):
+class GroupsConfig(LlamaGenConfig):
     """Everything that builds the generator, and how it is best sampled from."""
 
     tokens: int = Field(128, ge=1, description="codes of an image, a multiple of group")
     group: int = Field(8, ge=2, description="codes of a group")
     codes: int = Field(8192, ge=2, description="size of the tokenizer's codebook")
-    classes: int = Field(1000, ge=1)
     width: int = 1024
     layers: int = Field(24, ge=1)
     heads: int = 16
     hidden: int = 2816
-    dropout: float = Field(0.1, ge=0, lt=1, description="in training, of embeddings and of what blocks add")
     sampling: GroupsSampling = GroupsSampling()
 
     @model_validator(mode="after")
@@ -71,57 +63,18 @@ class GroupsConfig(Strict):
         Raises:
             ValueError: another name.
         """
-        if name not in SIZES:
-            raise ValueError(f"no generator of groups is called {name!r}: there are {', '.join(SIZES)}")
-        width, layers, heads = SIZES[name]
-        hidden = -(-(8 * width // 3) // 256) * 256
         sampling = GroupsSampling(guidance=PUBLISHED.get(tokens, 1.45))
-        return cls(tokens=tokens, width=width, layers=layers, heads=heads, hidden=hidden, sampling=sampling)
+        return cls(tokens=tokens, sampling=sampling, **size(name, "generator of groups"))
 
 
-class Groups(nn.Module):
+class Groups(LlamaGen):
     """The generator, its training loss and its sampler."""
 
-    KEYS = KeyMap(
-        Rename(r"^cls_embedding\.embedding_table\.", "classes."),
-        Rename(r"^spe_tok_embeddings\.special_embeddings\.weight$", "between"),
-        Rename(r"^tok_embeddings\.", "embed."),
-        Rename(r"^layers\.", "blocks."),
-        Rename(r"\.attention\.wqkv\.", ".attn.qkv."),
-        Rename(r"\.attention\.wo\.", ".attn.out."),
-        Fuse(r"feed_forward\.{}\.", ("w1", "w3"), "mlp.up."),
-        Rename(r"\.feed_forward\.w2\.", ".mlp.down."),
-        Rename(r"\.attention_norm\.", ".norm_1."),
-        Rename(r"\.ffn_norm\.", ".norm_2."),
-        Rename(r"^norm\.", "norm_out."),
-        Rename(r"^output\.", "head."),
-    )
+    KEYS = KeyMap(Rename(r"^spe_tok_embeddings\.special_embeddings\.weight$", "between"), *NAMES)
 
-    def __init__(self, config: GroupsConfig) -> None:
-        super().__init__()
-        self.config = config
-        width = config.width
-        self.classes = nn.Embedding(config.classes + 1, width)  # the last is no class
-        self.embed = nn.Embedding(config.codes, width)
-        self.between = nn.Parameter(torch.randn(config.group - 1, width) * 0.02)
-        self.blocks = nn.ModuleList(
-            Block(
-                width,
-                config.heads,
-                hidden=config.hidden,
-                mlp="swiglu",
-                norm_kind="rms",
-                bias=False,
-                dropout=config.dropout,
-            )
-            for _ in range(config.layers)
-        )
-        self.norm_out = nn.RMSNorm(width, eps=1e-5)
-        self.head = nn.Linear(width, config.codes, bias=False)
-        for module in self.modules():
-            if isinstance(module, nn.Linear | nn.Embedding):
-                nn.init.normal_(module.weight, std=0.02)
-        nn.init.zeros_(self.head.weight)
+    def own(self, width: int) -> None:
+        """What stands between the first group and the others."""
+        self.between = nn.Parameter(torch.randn(self.config.group - 1, width) * 0.02)
 
     def forward(self, codes: Tensor, classes: Tensor, caches: list[Cache] | None = None) -> Tensor:
         """Logits of what comes next.
@@ -144,8 +97,7 @@ class Groups(nn.Module):
                 f"{count} codes: give fewer than {group}, or whole groups of {group} that are not yet "
                 f"{self.config.tokens}"
             )
-        first = self.classes(torch.where(classes < 0, self.config.classes, classes)).unsqueeze(1)
-        x = torch.cat([first, self.embed(codes)], dim=1)
+        x = torch.cat([self.first(classes), self.embed(codes)], dim=1)
         if count >= group:
             between = self.between.expand(len(x), -1, -1).to(x.dtype)
             x = torch.cat([x[:, : group + 1], between, x[:, group + 1 :]], dim=1)
@@ -239,18 +191,12 @@ class Groups(nn.Module):
         The number of codes is in no tensor: it is what config.json says (`block_size`), or else 128. Heads have 64 channels.
         """
         state = Groups.KEYS.ours(checkpoint.state)
-        codes, width = state["embed.weight"].shape
         said: Any = checkpoint.config.get("block_size")
         tokens = said if isinstance(said, int) and said > 0 else 128
         config = GroupsConfig(
             tokens=tokens,
             group=state["between"].shape[0] + 1,
-            codes=codes,
-            classes=state["classes.weight"].shape[0] - 1,
-            width=width,
-            layers=sum(key.endswith(".norm_1.weight") for key in state),
-            heads=max(1, width // 64),
-            hidden=state["blocks.0.mlp.down.weight"].shape[1],
             sampling=GroupsSampling(guidance=PUBLISHED.get(tokens, 1.45)),
+            **shape(state),
         )
         return config, state
