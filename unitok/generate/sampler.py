@@ -23,13 +23,14 @@ from torch import Tensor
 
 from unitok.document import Document, Rendered
 from unitok.generate.batch import Batch, survivors
+from unitok.generate.begun import Begun, begun_span, check_begun, ids_of
 from unitok.generate.choose import Choice, choose, uniforms
 from unitok.generate.guidance import check, guide, scales
 from unitok.generate.masks import Masks
 from unitok.generate.prompt import ANSWER
 from unitok.generate.stream import Event, Teller
 from unitok.grammar import Grammar
-from unitok.modality import BadCodes, Modality
+from unitok.modality import Modality
 from unitok.model.decoder import Decoder
 from unitok.phase import State
 from unitok.segment import Mark, Segment
@@ -81,7 +82,7 @@ class _Job(NamedTuple):
     """
 
     groups: Sequence[Sequence[Rendered]]
-    begun: Sequence[tuple[str, list[int]] | None]
+    begun: Sequence[Begun | None]
     budgets: Sequence[int]
     draws: Tensor
     grammar: Grammar
@@ -161,7 +162,7 @@ class Sampler:
         if not prompts:
             return []
         job = self._job(prompts, nulls, options)
-        out = [self._unfinished(begun) for begun in job.begun]
+        out = [ids_of(self.vocabulary, begun) for begun in job.begun]
         for rows, ids in self._run(job):
             for row, new in zip(rows, ids, strict=True):
                 out[row] += new
@@ -180,7 +181,7 @@ class Sampler:
         """
         teller = Teller(self.vocabulary, self.modalities, previews)
         job = self._job([prompt], None if null is None else [null], Options(**options))
-        for known in self._unfinished(job.begun[0]):
+        for known in ids_of(self.vocabulary, job.begun[0]):
             for _ in teller.push(known):
                 pass
         for _, ids in self._run(job):
@@ -242,52 +243,6 @@ class Sampler:
                 job.grammar.enter(states[-1], *begun)
         return states
 
-    def _begun(self, prompt: Rendered) -> tuple[str, list[int]] | None:
-        """The framed block that a prompt ends within, and its flat local codes so far.
-
-        Raises:
-            BadCodes: it ends with a code that stands in no span.
-        """
-        ids = prompt.serial
-        last = int(ids[-1])
-        for block in self.vocabulary.blocks.values():
-            if block.framed and (last == block.begin or block.start <= last < block.start + block.size):
-                begins = (ids == block.begin).nonzero()
-                codes = (ids[int(begins[-1]) + 1 :] - block.start).tolist() if len(begins) else [-1]
-                if any(not 0 <= code < block.size for code in codes):
-                    raise BadCodes(
-                        f"a prompt ends with id {last}, a code of {block.name} that stands in no span: begin one first"
-                    )
-                return block.name, codes
-        return None
-
-    def _check_open(
-        self,
-        begun: Sequence[tuple[str, list[int]] | None],
-        groups: Sequence[Sequence[Rendered]],
-        first: str | None,
-        grammar: Grammar,
-    ) -> None:
-        """Refuse options that speak against the span that a prompt left open."""
-        for open_, (_, *nulls) in zip(begun, groups, strict=True):
-            if open_ is not None and (open_[0] not in grammar.produce or first not in (None, open_[0])):
-                raise ValueError(
-                    f"a prompt ends within a span of {open_[0]!r}, which is forbidden or not what is to come first: "
-                    "close it, or drop the option"
-                )
-            if any(self._begun(null) != open_ for null in nulls):
-                raise ValueError(
-                    f"a prompt ends within {open_[0] if open_ else 'no span'!r} and its null prompt does not, or with "
-                    "other codes: both are gone on with, so let them end alike"
-                )
-
-    def _unfinished(self, begun: tuple[str, list[int]] | None) -> list[int]:
-        """The ids, from its mark on, of a span that a prompt left open."""
-        if begun is None:
-            return []
-        block = self.vocabulary.block(begun[0])
-        return [block.begin, *(block.start + code for code in begun[1])]
-
     def _further(
         self, job: _Job, batch: Batch, states: list[State], written: list[list[int]], draws: Tensor
     ) -> Tensor:
@@ -345,8 +300,8 @@ class Sampler:
             )
         grammar, masks = self._grammar(rendered, options)
         draws = uniforms(options.seed, len(prompts), max(budgets) * (1 + self.vocabulary.more))
-        begun = [self._begun(prompt) for prompt in rendered]
-        self._check_open(begun, groups, options.first, grammar)
+        begun = [begun_span(self.vocabulary, prompt) for prompt in rendered]
+        check_begun(self.vocabulary, begun, groups, options.first, grammar)
         job = _Job(groups, begun, budgets, draws, grammar, masks, how, options.guidance, options.guided)
         self._states(job, range(len(prompts)))  # refuses a budget that is too small before any row is written
         return job
