@@ -161,3 +161,8 @@ class KeyMap:
         for rule in self.rules:
             state = rule.apply(state)
         return state
+
+
+def numbered(state: Mapping[str, Tensor], pattern: str) -> int:
+    """How many different numbers a state's keys have where `pattern`, from their beginning, has its group."""
+    return len({found[1] for key in state if (found := re.match(pattern, key))})

@@ -15,9 +15,10 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from pydantic import BaseModel
 from torch import Generator, Tensor, nn
 
 from .quantize import Quantizer
@@ -46,6 +47,19 @@ def grouped(net: nn.Module, lr: float, linear: nn.Module | None, share: float) -
         {"params": path, "lr": lr * share, "weight_decay": 0.0},
     ]
     return [group for group in groups if group["params"]]
+
+
+def preset_of(
+    model: Mapping[str, Any], preset: Callable[[str], BaseModel]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Of a `[model]` table the fields of its `preset`, if it names one, and the fields that it changes.
+
+    Args:
+        model: the table.
+        preset: gives a configuration by name.
+    """
+    base = preset(model["preset"]).model_dump() if "preset" in model else {}
+    return base, {key: value for key, value in model.items() if key != "preset"}
 
 
 class Step(NamedTuple):

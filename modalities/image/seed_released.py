@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..common.checkpoint import Checkpoint, open_checkpoint
-from ..common.keys import Drop, Fuse, KeyMap, Rename, Rule, Squeeze
+from ..common.keys import Drop, Fuse, KeyMap, Rename, Rule, Squeeze, numbered
 from ..common.quantize.config import VQConfig
 from ..common.weights import WeightsMismatch
 from .seed_config import SeedConfig, VisionConfig
@@ -128,7 +128,7 @@ def released(checkpoint: Checkpoint) -> tuple[SeedConfig, dict[str, Tensor]]:
         if branches["mlp"]
         else (256, 128, 32)
     )
-    layers = _count(state, "Qformer.bert.encoder.layer.")
+    layers = numbered(state, r"Qformer\.bert\.encoder\.layer\.(\d+)\.")
     crossed = [
         i
         for i in range(layers)
@@ -140,7 +140,7 @@ def released(checkpoint: Checkpoint) -> tuple[SeedConfig, dict[str, Tensor]]:
         vision=VisionConfig(
             patch=embed.shape[-1],
             width=embed.shape[0],
-            layers=_count(state, "visual_encoder.blocks."),
+            layers=numbered(state, r"visual_encoder\.blocks\.(\d+)\."),
             heads=max(1, embed.shape[0] // VISION_HEAD),
             hidden=state["visual_encoder.blocks.0.mlp.fc1.weight"].shape[0],
         ),
@@ -150,19 +150,13 @@ def released(checkpoint: Checkpoint) -> tuple[SeedConfig, dict[str, Tensor]]:
         hidden=state["Qformer.bert.encoder.layer.0.intermediate_query.dense.weight"].shape[0],
         cross_every=crossed[1] if len(crossed) > 1 else layers,
         quantizer=VQConfig(codes=table.shape[0], dim=table.shape[1], learn="gradient"),
-        depth=_count(state, "blocks_image."),
+        depth=numbered(state, r"blocks_image\.(\d+)\."),
         semantic="pos_embed" in state,
         branch="mlp" if branches["mlp"] else "reverse",
         down=down,
         embedding=state["distill_image_proj.weight"].shape[0],
     )  # fmt: skip
     return config, ours(state)
-
-
-def _count(state: Mapping[str, Tensor], prefix: str) -> int:
-    """How many numbered layers there are."""
-    found = {match.group(1) for key in state if (match := re.match(re.escape(prefix) + r"(\d+)\.", key))}
-    return len(found)
 
 
 def _eva(checkpoint: Checkpoint) -> dict[str, Tensor]:

@@ -15,7 +15,7 @@ from unitok.strict import Strict, merge, validate
 
 from ..common.losses.semantic import StoredFeatures
 from ..common.quantize import FSQ, VQ, Quantizer
-from ..common.training import Step, TokenizerTask, grouped
+from ..common.training import Step, TokenizerTask, grouped, preset_of
 from ..common.weights import load_weights
 from .base import ImageTokenizer, Reconstruction
 from .fidelity import psnr as each_psnr
@@ -82,9 +82,7 @@ class PictureTask(TokenizerTask):
         loss: Mapping[str, Any] | None = None,
     ) -> None:
         self.settings = validate(PictureData, data, "[data]")
-        preset = system.preset(model["preset"]).model_dump() if "preset" in model else {}
-        changes = {key: value for key, value in model.items() if key != "preset"}
-        config = validate(system.Config, merge(preset, changes), "[model]")
+        config = validate(system.Config, merge(*preset_of(model, system.preset)), "[model]")
         self.losses = validate(self.Losses, loss or system.losses, "[loss]")
         paths = [root / path for path in self.settings.train]
         found = (split if self.settings.memory else shelve)(

@@ -13,7 +13,7 @@ from torch import Generator, Tensor, nn
 from unitok.strict import validate
 
 from ..common.quantize import Quantizer
-from ..common.training import Step, TokenizerTask, grouped
+from ..common.training import Step, TokenizerTask, grouped, preset_of
 from .any2point.sources import load_source
 from .chamfer import cd1, match
 from .config import LossConfig, TokenizerConfig
@@ -226,7 +226,6 @@ def _columns(side: Clouds, rgb: bool) -> Tensor:
 
 def configured(model: Mapping[str, Any]) -> TokenizerConfig:
     """The `[model]` table as a configuration: fields in the place of those of its `preset`, if it names one."""
-    changes = {key: value for key, value in model.items() if key != "preset"}
-    base = TokenizerConfig.preset(model["preset"]).model_dump() if "preset" in model else {}
+    base, changes = preset_of(model, TokenizerConfig.preset)
     changed = {**base, **changes}  # not merged: a quantizer takes the place of another whole
     return validate(TokenizerConfig, changed, "[model]")

@@ -5,8 +5,6 @@ net = open_flow("FlowTok-XL.pth")                # or a file of recipes/train_fl
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
 from pathlib import Path
 
 from torch import Tensor
@@ -14,7 +12,7 @@ from torch import Tensor
 from unitok.strict import validate
 
 from ...common.checkpoint import Checkpoint
-from ...common.keys import Fuse, KeyMap, Rearrange, Rename, Squeeze
+from ...common.keys import Fuse, KeyMap, Rearrange, Rename, Squeeze, numbered
 from ...common.pretrained import read_released
 from ...common.weights import is_ours, load_weights, read_weights
 from .config import SIZES, FlowConfig, TextConfig
@@ -59,7 +57,7 @@ def released(checkpoint: Checkpoint) -> tuple[FlowConfig, dict[str, Tensor]]:
     state = checkpoint.state
     width, channels = state["x_embedder.weight"].shape
     states = state["context_encoder.linear.weight"].shape[1]
-    layers = _count(state, r"^blocks\.(\d+)\.")
+    layers = numbered(state, r"blocks\.(\d+)\.")
     config = FlowConfig(
         tokens=state["pos_embed"].shape[1],
         channels=channels,
@@ -68,17 +66,12 @@ def released(checkpoint: Checkpoint) -> tuple[FlowConfig, dict[str, Tensor]]:
         heads=HEADS.get((width, layers), max(1, width // 64)),
         text=TextConfig(
             width=states,
-            layers=_count(state, r"^context_encoder\.layers\.(\d+)\."),
+            layers=numbered(state, r"context_encoder\.layers\.(\d+)\."),
             hidden=state["context_encoder.layers.0.feed_forward.ffn_1.weight"].shape[0],
             align=state["context_projector.0.weight"].shape[0],
         ),
     )
     return config, KEYS.ours(state)
-
-
-def _count(state: Mapping[str, Tensor], pattern: str) -> int:
-    """How many different numbers the keys have where `pattern` has its group."""
-    return len({found[1] for key in state if (found := re.search(pattern, key))})
 
 
 def open_flow(path: str | Path, preset: str | None = None) -> FlowNet:

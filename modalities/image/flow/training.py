@@ -22,7 +22,7 @@ from unitok import registry
 from unitok.strict import Strict, merge, validate
 
 from ...common.quantize import KL, Quantizer
-from ...common.training import Step, TokenizerTask, grouped
+from ...common.training import Step, TokenizerTask, grouped, preset_of
 from ...common.weights import fingerprint
 from ..clip_text import CaptionStates
 from ..retrieval import ranks
@@ -100,8 +100,7 @@ class FlowTask(TokenizerTask):
         held, self.heldout_texts = [held[i] for i in some], [texts[i] for i in some]
         self.train = _moments(tokenizer, found.train[torch.tensor(rows)], self.settings.flip)  # type: ignore[index]
         self.heldout = _moments(tokenizer, found.heldout[torch.tensor(held)], False)[:, 0]
-        preset = FlowConfig.preset(model["preset"]).model_dump() if "preset" in model else {}
-        changes = {key: value for key, value in model.items() if key != "preset"}
+        preset, changes = preset_of(model, FlowConfig.preset)
         mean, log = KL.moments(self.train)
         spread = float((mean.var() + log.exp().mean()).sqrt())
         known = {"tokens": mean.shape[2], "channels": mean.shape[3]}

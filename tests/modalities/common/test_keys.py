@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from modalities.common.attention import Attention, Cache, CrossAttention
-from modalities.common.keys import Drop, Fuse, KeyMap, Rearrange, Rename, Split, Squeeze
+from modalities.common.keys import Drop, Fuse, KeyMap, Rearrange, Rename, Split, Squeeze, numbered
 
 
 def ones(*shape: int, value: float = 1.0) -> torch.Tensor:
@@ -123,3 +123,11 @@ def test_rearrange_lays_axes_out_anew_and_leaves_tensors_of_other_axes():
     assert torch.equal(made["a.place"], table[0].flatten(1).T)
     assert made["b.place"].shape == (4, 3)
     assert made["c.weight"] is table
+
+
+def test_numbers_of_layers_are_counted_from_the_beginning_of_keys():
+    state = dict.fromkeys(
+        ["blocks.0.a", "blocks.0.b", "blocks.11.a", "more.blocks.5.a", "blocks.x.a"], torch.zeros(1)
+    )
+    assert numbered(state, r"blocks\.(\d+)\.") == 2
+    assert numbered(state, r"none\.(\d+)\.") == 0
