@@ -68,6 +68,19 @@ class Plain(Modality):
         return [one.ids.tolist() for one in codes]
 
 
+class Filed(Plain):
+    """Four numbers under eight, kept in files as text."""
+
+    def __init__(self) -> None:
+        super().__init__("image", 8, (4, 4))
+
+    def read(self, data: bytes, suffix: str) -> tuple[int, ...]:
+        return tuple(map(int, data.split()))
+
+    def write(self, item: Sequence[int], suffix: str) -> bytes:
+        return " ".join(map(str, item)).encode()
+
+
 class Brackets(Plain):
     """Codes 0 "(", 1 ")" and 2 "x": every bracket that opens must close, however deep."""
 

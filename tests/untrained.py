@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 
-from unitok import Vocabulary, create
+from unitok import Modality, Vocabulary, create
 from unitok.model import weights
 from unitok.model.config import ModelConfig
 from unitok.model.decoder import Decoder
@@ -31,3 +32,16 @@ def leave(folder: Path, source: str) -> None:
     vocabulary.save(folder)
     torch.manual_seed(0)
     weights.save(Decoder(ModelConfig.preset(1, vocab_size=len(vocabulary), width=32)), folder / "model")
+
+
+def leave_blocks(folder: Path, blocks: Mapping[str, tuple[str, Modality]], seq_len: int) -> None:
+    """Write a run of other blocks (name -> registry name and modality) into the folder; it has no records."""
+    listed = "".join(f'{name} = {{ use = "{use}" }}\n' for name, (use, _) in blocks.items())
+    source = 'path = "none.jsonl"\nplain = ["{text}"]\nfields = { text = "text" }\n'
+    (folder / "config.toml").write_text(
+        f"[vocabulary]\n{listed}[model]\ndepth = 1\n[data]\nseq_len = {seq_len}\n[data.sources.none]\n{source}"
+    )
+    vocabulary = Vocabulary.build({name: modality for name, (_, modality) in blocks.items()})
+    vocabulary.save(folder)
+    torch.manual_seed(0)
+    weights.save(Decoder(ModelConfig.preset(1, vocab_size=len(vocabulary))), folder / "model")

@@ -9,34 +9,19 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-import torch
-from toys import Plain
+from toys import Filed
+from untrained import leave_blocks
 
-from unitok import Codes, Vocabulary, create, register
-from unitok.model import weights
-from unitok.model.config import ModelConfig
-from unitok.model.decoder import Decoder
+from unitok import create, register
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "chat.py"
 
 
 @register("toy.dots")
-class Dots(Plain):
+class Dots(Filed):
     """Four numbers, kept in files as text; no picture of them."""
 
     suffixes = (".dots",)
-
-    def __init__(self) -> None:
-        super().__init__("image", 8, (4, 4))
-
-    def encode(self, items: list[tuple[int, ...]]) -> list[Codes]:
-        return [Codes(torch.tensor(item)) for item in items]
-
-    def read(self, data: bytes, suffix: str) -> tuple[int, ...]:
-        return tuple(map(int, data.split()))
-
-    def write(self, item: list[int], suffix: str) -> bytes:
-        return " ".join(map(str, item)).encode()
 
 
 @pytest.fixture(scope="module")
@@ -51,14 +36,8 @@ def recipe() -> ModuleType:
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a finished run, its weights random."""
     folder = tmp_path_factory.mktemp("run")
-    (folder / "config.toml").write_text(
-        '[vocabulary]\ntext = { use = "text.bytes" }\nimage = { use = "toy.dots" }\n[model]\ndepth = 1\n'
-        '[data]\nseq_len = 96\n[data.sources.none]\npath = "none.jsonl"\nplain = ["{text}"]\nfields = { text = "text" }\n'
-    )
-    vocabulary = Vocabulary.build({"text": create("text.bytes"), "image": Dots()})
-    vocabulary.save(folder)
-    torch.manual_seed(0)
-    weights.save(Decoder(ModelConfig.preset(1, vocab_size=len(vocabulary))), folder / "model")
+    blocks = {"text": ("text.bytes", create("text.bytes")), "image": ("toy.dots", Dots())}
+    leave_blocks(folder, blocks, 96)
     return folder
 
 

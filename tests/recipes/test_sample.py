@@ -7,35 +7,20 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-import torch
 from PIL import Image
-from toys import Plain
+from toys import Filed
+from untrained import leave_blocks
 
-from unitok import Codes, Vocabulary, create, register
-from unitok.model import weights
-from unitok.model.config import ModelConfig
-from unitok.model.decoder import Decoder
+from unitok import create, register
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "sample.py"
 
 
 @register("toy.greys")
-class Greys(Plain):
+class Greys(Filed):
     """Four greys, kept in files as four numbers."""
 
     suffixes = (".greys",)
-
-    def __init__(self) -> None:
-        super().__init__("image", 8, (4, 4))
-
-    def encode(self, items: Sequence[tuple[int, ...]]) -> list[Codes]:
-        return [Codes(torch.tensor(item)) for item in items]
-
-    def read(self, data: bytes, suffix: str) -> tuple[int, ...]:
-        return tuple(map(int, data.split()))
-
-    def write(self, item: Sequence[int], suffix: str) -> bytes:
-        return " ".join(map(str, item)).encode()
 
     def show(self, item: Sequence[int]) -> Image.Image:
         return Image.new("L", (4, 4), item[0])
@@ -53,15 +38,8 @@ def recipe() -> ModuleType:
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a finished run, its weights random."""
     folder = tmp_path_factory.mktemp("run")
-    (folder / "config.toml").write_text(
-        '[vocabulary]\ntext = { use = "text.bytes" }\nimage = { use = "toy.greys" }\n[model]\ndepth = 1\n'
-        '[data]\nseq_len = 64\n[data.sources.none]\npath = "none.jsonl"\nplain = ["{text}"]\nfields = { text = "text" }\n'
-    )
-    vocabulary = Vocabulary.build({"text": create("text.bytes"), "image": Greys()})
-    vocabulary.save(folder)
-    torch.manual_seed(0)
-    decoder = Decoder(ModelConfig.preset(1, vocab_size=len(vocabulary)))
-    weights.save(decoder, folder / "model")
+    blocks = {"text": ("text.bytes", create("text.bytes")), "image": ("toy.greys", Greys())}
+    leave_blocks(folder, blocks, 64)
     return folder
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
+from seed_tiny import TINY
 from torch import Tensor
 
 import unitok
@@ -17,24 +18,6 @@ from modalities.image.seed_net import SeedNet
 from unitok.modality import BadItem, Codes
 from unitok.strict import ConfigError
 from unitok.testing import conforms
-
-TINY: dict[str, Any] = {
-    "size": 16,
-    "tokens": 5,
-    "resize": "cover",
-    "vision": {"patch": 4, "width": 16, "layers": 1, "heads": 2, "hidden": 32},
-    "width": 16,
-    "layers": 3,
-    "heads": 2,
-    "hidden": 32,
-    "quantizer": {"kind": "vq", "codes": 24, "dim": 4},
-    "depth": 1,
-    "down": (8, 8, 4),
-    "embedding": 8,
-    "contrast": 8,
-    "captions": {"buckets": 64, "words": 6, "width": 16, "layers": 1, "heads": 2},
-    "painter": {"patch": 4, "body": {"width": 16, "layers": 1, "heads": 2}},
-}
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
+from seed_tiny import TINY
 
 from modalities.common.training import held_out
 from modalities.image.seed import Seed
@@ -22,23 +23,7 @@ COLOURS = {
     "red": (220, 30, 30), "green": (20, 160, 40), "blue": (30, 50, 220), "yellow": (240, 220, 40),
     "black": (5, 5, 5), "white": (250, 250, 250), "purple": (140, 30, 160), "grey": (128, 128, 128),
 }  # fmt: skip
-MODEL: dict[str, Any] = {
-    "size": 16,
-    "tokens": 5,
-    "resize": "cover",
-    "vision": {"patch": 4, "width": 16, "layers": 1, "heads": 2, "hidden": 32},
-    "width": 16,
-    "layers": 3,
-    "heads": 2,
-    "hidden": 32,
-    "quantizer": {"kind": "vq", "codes": 16, "dim": 4},
-    "depth": 1,
-    "down": (8, 8, 4),
-    "embedding": 8,
-    "contrast": 8,
-    "captions": {"buckets": 64, "words": 6, "width": 16, "layers": 1, "heads": 2},
-    "painter": {"patch": 4, "body": {"width": 16, "layers": 1, "heads": 2}},
-}
+MODEL: dict[str, Any] = {**TINY, "quantizer": {"kind": "vq", "codes": 16, "dim": 4}}
 FIRST = {"contrast": {"temperature": 0.07, "smoothing": 0.1}}
 KEEPS = ["vision", "norm_vision", "qformer", "captions", "to_vector"]
 
